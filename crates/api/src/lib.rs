@@ -1,0 +1,1 @@
+//! The vocabulary: kinds, names, selectors, quantities; convert, default, validate.

@@ -1,0 +1,1 @@
+//! DaemonSet, garbage collector, node lifecycle, pod GC, namespace: one module each.

@@ -1,0 +1,1 @@
+//! The heart: (DaemonSet, nodes, pods, revisions, now) -> plan and status.

@@ -1,0 +1,2 @@
+//! One binary: flags, wiring, CLI commands.
+fn main() {}

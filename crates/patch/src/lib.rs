@@ -1,0 +1,1 @@
+//! (old object, patch, schema) -> new object: JSON, merge, strategic merge.

@@ -1,0 +1,1 @@
+//! May this Pod be on this Node, and if not, why not.

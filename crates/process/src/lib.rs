@@ -1,0 +1,1 @@
+//! Clock, named tasks, shutdown, metrics, logging.

@@ -1,0 +1,1 @@
+//! Queue, snapshot, bind; the decision itself is placement.

@@ -1,0 +1,1 @@
+//! Hollow nodes on the fake runtime, seeded worlds, faults, invariants.

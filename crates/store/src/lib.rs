@@ -1,0 +1,1 @@
+//! Ordered keys, revisions, watch; backends: memory (the model), embedded (durable).
