@@ -1,4 +1,8 @@
 //! Time as an argument: whoever waits or stamps asks a [`Clock`].
+//!
+//! [`SystemClock`] is the machine's; [`manual::ManualClock`] is moved by tests.
+
+pub mod manual;
 
 use std::sync::Arc;
 use std::time::Duration;
