@@ -220,6 +220,7 @@ template(name="line" type="list") {
   constant(value="\n")
 }
 input(type="imfile" file="/varlog/*.log" tag="varlog" addMetadata="on" freshStartTail="on" ruleset="out")
+input(type="imfile" file="/varlog/*.txt" tag="varlog" addMetadata="on" freshStartTail="on" ruleset="out")
 ruleset(name="out") {
   action(type="omfile" file="/dev/stdout" template="line" asyncWriting="off" flushOnTXEnd="on")
 }
