@@ -1,0 +1,1 @@
+//! Merge keys and strategies by OpenAPI definition and field, and the graph between definitions.
