@@ -3,8 +3,19 @@
 //! The store has never heard of a Pod: it keeps byte strings under ordered keys, numbers every change with
 //! one growing revision, and tells watchers of each change once and in order. A write that was acknowledged
 //! survives kill -9 and power loss in every durable backend.
+//!
+//! Invariants, each a claim of the contract suite (`tests/contract.rs`) that every backend passes:
+//! - a write happens whole or not at all, and only if its precondition holds at that moment;
+//! - who was told of a revision finds it in every later read, scan and watch;
+//! - a watch after revision N yields every later change under its prefix exactly once, in order, or ends
+//!   with [`WatchError::Compacted`];
+//! - a page is true at one revision, so a scan followed by a watch after [`Page::revision`] misses nothing.
+
+pub mod memory;
 
 use std::pin::Pin;
+
+pub use memory::MemoryStore;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -65,7 +76,25 @@ pub enum Event {
     Delete { key: String, revision: Revision },
 }
 
-/// Batches of changes in revision order; ends with an error when the watcher must start over.
+impl Event {
+    pub fn key(&self) -> &str {
+        match self {
+            Event::Put(entry) => &entry.key,
+            Event::Delete { key, .. } => key,
+        }
+    }
+
+    /// The change that this event tells of.
+    pub fn revision(&self) -> Revision {
+        match self {
+            Event::Put(entry) => entry.modified,
+            Event::Delete { revision, .. } => *revision,
+        }
+    }
+}
+
+/// Batches of changes in revision order, none of them empty; ends after an error, when the watcher must start
+/// over, or when the store is closed. Dropping the stream, or a pending `next()`, loses nothing.
 pub type Watch = Pin<Box<dyn Stream<Item = Result<Vec<Event>, WatchError>> + Send>>;
 
 #[derive(Debug, thiserror::Error)]
@@ -95,8 +124,9 @@ pub struct ReadError(#[source] pub BackendError);
 
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
-    /// Changes after the asked revision are no longer kept: list again.
-    #[error("revision {asked:?} is compacted, the oldest kept is {oldest:?}")]
+    /// Some changes after the asked revision are no longer kept: list again. Watching after `oldest` would
+    /// still have been possible.
+    #[error("changes after revision {} are compacted, those after {} are kept", asked.0, oldest.0)]
     Compacted { asked: Revision, oldest: Revision },
     #[error("watch failed")]
     Backend(#[source] BackendError),
@@ -113,6 +143,12 @@ pub enum BackendError {
     Damaged(String),
     #[error("the store is closed")]
     Closed,
+    /// An earlier write failed on its way to the disk: reads go on, writes need the store to be reopened.
+    #[error("the store takes no writes since one failed, until it is reopened")]
+    Halted,
+    /// Another process, or another handle of this one, has the store open.
+    #[error("the store is in use by another process")]
+    InUse,
     #[error("backend {backend} failed")]
     Library {
         backend: &'static str,
@@ -121,7 +157,7 @@ pub enum BackendError {
     },
 }
 
-/// The store. Every backend passes the contract suite in [`contract`](self).
+/// The store. Every backend passes the contract suite in `tests/contract.rs`.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Applies one write; returns the revision of the change after it is durable.
@@ -130,10 +166,11 @@ pub trait Store: Send + Sync + 'static {
 
     async fn get(&self, key: &str) -> Result<Option<Entry>, ReadError>;
 
-    /// Keys that begin with `prefix`, in order, strictly after `after`, at most `limit`.
+    /// Keys that begin with `prefix`, in order, strictly after `after`, at most `limit` (no limit: all).
     async fn scan(&self, prefix: &str, after: Option<&str>, limit: Option<usize>) -> Result<Page, ReadError>;
 
     /// All changes to keys that begin with `prefix` and have a revision greater than `after`, in order.
+    /// A revision that the store has not reached yet is waited for.
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, WatchError>;
 
     /// The revision of the newest acknowledged change.
