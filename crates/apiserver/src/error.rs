@@ -1,0 +1,292 @@
+//! The one place that builds a meta/v1 Status.
+//!
+//! Each constructor is one reason of upstream's `k8s.io/apimachinery/pkg/api/errors`, with its message and details.
+//! Causes inside the server are logged where they happen and never copied into an answer.
+
+use api::scheme::Resource;
+use http::StatusCode;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, Status, StatusCause, StatusDetails};
+
+use crate::body::{self, Body};
+
+/// A refusal as the client sees it.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    code: StatusCode,
+    reason: &'static str,
+    message: String,
+    details: Option<Box<StatusDetails>>,
+}
+
+impl ApiError {
+    fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
+        ApiError { code, reason, message: message.into(), details: None }
+    }
+
+    fn about(mut self, resource: &Resource, name: &str) -> Self {
+        self.details = Some(Box::new(StatusDetails {
+            group: (!resource.group.is_empty()).then(|| resource.group.to_owned()),
+            kind: Some(resource.plural.to_owned()),
+            name: (!name.is_empty()).then(|| name.to_owned()),
+            ..StatusDetails::default()
+        }));
+        self
+    }
+
+    fn cause(mut self, reason: &str, message: String, field: Option<String>) -> Self {
+        let details = self.details.get_or_insert_default();
+        details.causes.get_or_insert_default().push(StatusCause {
+            field,
+            message: Some(message),
+            reason: Some(reason.to_owned()),
+        });
+        self
+    }
+
+    fn retry_after(mut self, seconds: i32) -> Self {
+        self.details.get_or_insert_default().retry_after_seconds = Some(seconds);
+        self
+    }
+
+    pub fn code(&self) -> StatusCode {
+        self.code
+    }
+
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// 400: malformed body, selector or option.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
+    }
+
+    /// 401: no accepted credentials.
+    pub fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")
+    }
+
+    /// 403 for an object: `pods "x" is forbidden: {why}`.
+    pub fn forbidden(resource: &Resource, name: &str, why: impl std::fmt::Display) -> Self {
+        let message = if name.is_empty() {
+            format!("{} is forbidden: {why}", resource.qualified())
+        } else {
+            format!("{} \"{name}\" is forbidden: {why}", resource.qualified())
+        };
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", message).about(resource, name)
+    }
+
+    /// 403 for a path that is no resource.
+    pub fn forbidden_path(path: &str, why: impl std::fmt::Display) -> Self {
+        let error = Self::new(StatusCode::FORBIDDEN, "Forbidden", format!("forbidden: {why}"));
+        let _ = path;
+        ApiError { details: Some(Box::default()), ..error }
+    }
+
+    /// 403 while a namespace ends.
+    pub fn namespace_terminating(resource: &Resource, name: &str, namespace: &str) -> Self {
+        let why =
+            format!("unable to create new content in namespace {namespace} because it is being terminated");
+        Self::forbidden(resource, name, why).cause(
+            "NamespaceTerminating",
+            format!("namespace {namespace} is being terminated"),
+            Some("metadata.namespace".to_owned()),
+        )
+    }
+
+    /// 404 for an object.
+    pub fn not_found(resource: &Resource, name: &str) -> Self {
+        let message = format!("{} \"{name}\" not found", resource.qualified());
+        Self::new(StatusCode::NOT_FOUND, "NotFound", message).about(resource, name)
+    }
+
+    /// 404 for a path or resource that is not served.
+    pub fn unknown_path() -> Self {
+        let error =
+            Self::new(StatusCode::NOT_FOUND, "NotFound", "the server could not find the requested resource");
+        ApiError { details: Some(Box::default()), ..error }
+    }
+
+    /// 405 for a method that a resource does not have.
+    pub fn method_not_allowed() -> Self {
+        let error = Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        );
+        ApiError { details: Some(Box::default()), ..error }
+    }
+
+    /// 405 for an action that a resource does not support.
+    pub fn not_supported(resource: &Resource, action: &str) -> Self {
+        let message = format!("{action} is not supported on resources of kind \"{}\"", resource.qualified());
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message).about(resource, "")
+    }
+
+    /// 406: no acceptable form of the answer.
+    pub fn not_acceptable(accepted: &[&str]) -> Self {
+        let message = format!("only the following media types are accepted: {}", accepted.join(", "));
+        Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)
+    }
+
+    /// 409: the name is taken.
+    pub fn already_exists(resource: &Resource, name: &str) -> Self {
+        let message = format!("{} \"{name}\" already exists", resource.qualified());
+        Self::new(StatusCode::CONFLICT, "AlreadyExists", message).about(resource, name)
+    }
+
+    /// 409: every name tried for generateName is taken.
+    pub fn generate_name_conflict(resource: &Resource, name: &str) -> Self {
+        let message = format!(
+            "{} \"{name}\" already exists, the server was not able to generate a unique name for the object",
+            resource.qualified()
+        );
+        Self::new(StatusCode::CONFLICT, "AlreadyExists", message).about(resource, name).retry_after(1)
+    }
+
+    /// 409 with upstream's frame around `why`.
+    pub fn conflict(resource: &Resource, name: &str, why: impl std::fmt::Display) -> Self {
+        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", resource.qualified());
+        Self::new(StatusCode::CONFLICT, "Conflict", message).about(resource, name)
+    }
+
+    /// 409: the object is not at the resourceVersion that the client read.
+    pub fn modified(resource: &Resource, name: &str) -> Self {
+        Self::conflict(
+            resource,
+            name,
+            "the object has been modified; please apply your changes to the latest version and try again",
+        )
+    }
+
+    /// 410: the resourceVersion or continue token is too old.
+    pub fn expired(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::GONE, "Expired", message)
+    }
+
+    /// 413.
+    pub fn too_large(what: impl std::fmt::Display) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "RequestEntityTooLarge",
+            format!("Request entity is too large: {what}"),
+        )
+    }
+
+    /// 415.
+    pub fn unsupported_media_type(accepted: &[&str]) -> Self {
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {}",
+            accepted.join(", ")
+        );
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
+    }
+
+    /// 422 for a patch that cannot be applied to the object.
+    pub fn unprocessable(message: impl Into<String>) -> Self {
+        let error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message);
+        ApiError { details: Some(Box::default()), ..error }
+    }
+
+    /// 429: too much at once.
+    pub fn too_many_requests(message: impl Into<String>, seconds: i32) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message).retry_after(seconds)
+    }
+
+    /// 500; `message` is for the client, the cause is logged by the caller.
+    pub fn internal(message: impl std::fmt::Display) -> Self {
+        let text = message.to_string();
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "InternalError",
+            format!("Internal error occurred: {text}"),
+        )
+        .cause("", text, None)
+    }
+
+    /// 500: the server cannot answer in time, nothing has happened, ask again.
+    pub fn server_timeout(resource: &Resource, verb: &str, seconds: i32) -> Self {
+        let message = format!(
+            "The {verb} operation against {} could not be completed at this time, please try again.",
+            resource.qualified()
+        );
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "ServerTimeout", message)
+            .about(resource, "")
+            .retry_after(seconds)
+    }
+
+    /// 503.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
+    }
+
+    /// 504: the resourceVersion is from the future.
+    pub fn revision_too_large(asked: u64, current: u64) -> Self {
+        Self::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "Timeout",
+            format!("Timeout: Too large resource version: {asked}, current: {current}"),
+        )
+        .retry_after(1)
+        .cause("ResourceVersionTooLarge", "Too large resource version".to_owned(), None)
+    }
+
+    /// 502: the node behind a proxied request could not be reached or answered nonsense.
+    pub fn bad_gateway(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "InternalError", message)
+    }
+
+    /// The continue token with which an expired paged list may go on, inconsistently.
+    pub fn status(&self) -> Status {
+        Status {
+            code: Some(i32::from(self.code.as_u16())),
+            details: self.details.as_deref().cloned(),
+            message: Some(self.message.clone()),
+            metadata: ListMeta::default(),
+            reason: Some(self.reason.to_owned()),
+            status: Some("Failure".to_owned()),
+        }
+    }
+
+    /// The Status as JSON.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.status()).unwrap_or_default()
+    }
+
+    pub fn into_response(self) -> http::Response<Body> {
+        let retry_after = self.details.as_ref().and_then(|details| details.retry_after_seconds);
+        let mut response = http::Response::new(body::full(self.to_json()));
+        *response.status_mut() = self.code;
+        let headers = response.headers_mut();
+        headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+        if let Some(seconds) = retry_after {
+            headers.insert(http::header::RETRY_AFTER, http::HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// The answer to a deletion that left nothing behind.
+pub fn deleted(resource: &Resource, name: &str, uid: &str) -> Status {
+    Status {
+        details: Some(StatusDetails {
+            group: (!resource.group.is_empty()).then(|| resource.group.to_owned()),
+            kind: Some(resource.plural.to_owned()),
+            name: Some(name.to_owned()),
+            uid: Some(uid.to_owned()),
+            ..StatusDetails::default()
+        }),
+        status: Some("Success".to_owned()),
+        ..Status::default()
+    }
+}
+
+/// The answer to a create-only subresource such as a binding.
+pub fn created() -> Status {
+    Status { status: Some("Success".to_owned()), code: Some(201), ..Status::default() }
+}
