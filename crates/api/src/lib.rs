@@ -2,4 +2,13 @@
 //!
 //! Pure: no async, no clock, no randomness, no I/O.
 
+pub mod field;
+pub mod fields;
+pub mod int_or_percent;
+pub mod label;
+pub mod meta;
+pub mod names;
+pub mod pod;
+pub mod quantity;
 pub mod scheme;
+pub mod well_known;
