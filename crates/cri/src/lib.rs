@@ -11,11 +11,15 @@
 mod deadline;
 mod error;
 pub mod events;
+mod generated;
+mod remote;
 mod runtime;
 mod types;
+mod wire;
 
 pub use deadline::Deadlines;
 pub use error::{Error, Operation, Result};
 pub use events::{EventStream, RuntimeEvent, RuntimeEventKind};
+pub use remote::RemoteRuntime;
 pub use runtime::Runtime;
 pub use types::*;

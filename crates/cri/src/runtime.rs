@@ -23,8 +23,10 @@ pub trait Runtime: Send + Sync + 'static {
     async fn stop_sandbox(&self, id: &SandboxId) -> Result<()>;
     /// Removes a sandbox with all its containers. An unknown id is success.
     async fn remove_sandbox(&self, id: &SandboxId) -> Result<()>;
-    /// State, addresses and network namespace.
+    /// State and addresses.
     async fn sandbox_status(&self, id: &SandboxId) -> Result<SandboxStatus>;
+    /// Path of the sandbox's network namespace, where the runtime tells it. Dearer than the status.
+    async fn sandbox_netns(&self, id: &SandboxId) -> Result<Option<String>>;
     async fn list_sandboxes(&self, filter: &Filter) -> Result<Vec<Sandbox>>;
 
     /// Creates a container, not running yet. `sandbox_config` is the one given to `run_sandbox`.
@@ -72,5 +74,6 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Containers' starts and ends as they happen, where the runtime can tell; `None` where it cannot.
     /// Never complete: events are lost while the stream is down, so a relist always stands behind it.
+    /// The subscription begins when the stream is first polled.
     async fn events(&self) -> Result<Option<EventStream>>;
 }

@@ -221,8 +221,6 @@ pub struct SandboxStatus {
     /// All addresses, the first one first; empty on the host's network.
     pub ips: Vec<String>,
     pub network: NamespaceMode,
-    /// Path of the network namespace, where the runtime tells it.
-    pub netns: Option<String>,
 }
 
 // --- containers ------------------------------------------------------------------------------------------

@@ -1,0 +1,4 @@
+//! Our types to CRI's and back. No decisions, no I/O.
+
+pub mod answer;
+pub mod request;
