@@ -11,6 +11,7 @@
 mod deadline;
 mod error;
 pub mod events;
+pub mod fake;
 mod generated;
 mod remote;
 mod runtime;

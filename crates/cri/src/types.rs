@@ -102,6 +102,7 @@ pub struct SandboxConfig {
     pub namespace: String,
     pub uid: String,
     pub attempt: u32,
+    /// Must be empty on the host's network: there is no name to set there.
     pub hostname: String,
     /// Absolute path; container log paths are relative to it.
     pub log_directory: String,
