@@ -4,6 +4,7 @@
 //! bytes, and reads splice those bytes. This crate knows every kind and no agent: nodes are reached over their HTTP API.
 //! Invariants: only [`error`] builds an HTTP Status; every write is visible to reads and watches before it is answered.
 
+pub mod access;
 pub mod body;
 pub mod error;
 pub mod limits;

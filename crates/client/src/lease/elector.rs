@@ -1,0 +1,274 @@
+//! Leader election by Lease: at most one of several candidates works at a time.
+//!
+//! A candidate takes a lease that is free, or whose holder has not renewed it for its length *as seen by the
+//! candidate's own clock since it first saw that renewal* (clocks of different machines are never compared). A leader
+//! that cannot renew within the deadline, which is shorter than the lease, stops working. Upstream:
+//! client-go's leaderelection with its defaults of 15 s, 10 s and 2 s.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::{Api, PostParams};
+use kube::{Client, Error};
+use process::{Clock, Shutdown};
+
+use super::heartbeat::micros;
+use crate::backoff::jittered;
+use crate::write::Class;
+
+pub const LEASE_SECONDS: i32 = 15;
+pub const RENEW_DEADLINE_SECONDS: i64 = 10;
+pub const RETRY_SECONDS: u64 = 2;
+/// Upstream's jitter factor for candidates is 1.2: up to 120 % longer.
+const RETRY_SPREAD_PERCENT: u32 = 120;
+
+/// A candidate for one lease.
+pub struct Elector {
+    api: Api<Lease>,
+    name: String,
+    identity: String,
+    clock: Arc<dyn Clock>,
+}
+
+/// Why leading ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// The work returned by itself.
+    Finished,
+    /// The lease could not be renewed in time, or another holds it.
+    Lease,
+    /// Shutdown.
+    Shutdown,
+}
+
+/// What a candidate has seen of the lease.
+#[derive(Debug, Clone, PartialEq)]
+struct Seen {
+    spec: LeaseSpec,
+    at: Timestamp,
+}
+
+/// What a look at the lease allows.
+#[derive(Debug, PartialEq, Eq)]
+enum Chance {
+    /// It is ours: renew.
+    Renew,
+    /// It is free or has run out: take it.
+    Take,
+    /// Another holds it.
+    Wait,
+}
+
+impl Elector {
+    /// `identity` must differ between candidates: upstream uses `<hostname>_<uuid>`.
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        name: &str,
+        identity: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Elector {
+        Elector {
+            api: Api::namespaced(client, namespace),
+            name: name.to_owned(),
+            identity: identity.to_owned(),
+            clock,
+        }
+    }
+
+    /// Waits until this candidate leads, then runs `work` until the lease is lost, the work returns or shutdown.
+    /// `work` gets a signal that is triggered when it has to stop; it is waited for. Call again to compete again.
+    pub async fn lead<F, Fut>(&self, shutdown: &Shutdown, work: F) -> Lost
+    where
+        F: FnOnce(Shutdown) -> Fut,
+        Fut: Future<Output = ()>,
+    {
+        tokio::select! {
+            // A cut-off attempt may have taken the lease; it then runs out by itself.
+            () = shutdown.cancelled() => return Lost::Shutdown,
+            () = self.acquire() => {}
+        }
+        tracing::info!(lease = %self.name, identity = %self.identity, "leading");
+        let stop = shutdown.child();
+        let mut work = std::pin::pin!(work(stop.clone()));
+        let lost = tokio::select! {
+            // The work keeps its state in its own future, which is only dropped after it has returned below.
+            () = &mut work => return self.release_as(Lost::Finished).await,
+            () = self.hold() => Lost::Lease,
+            () = shutdown.cancelled() => Lost::Shutdown,
+        };
+        stop.trigger();
+        work.await;
+        tracing::info!(lease = %self.name, identity = %self.identity, ?lost, "no longer leading");
+        self.release_as(lost).await
+    }
+
+    async fn acquire(&self) {
+        let mut seen = None;
+        while !matches!(self.attempt(&mut seen).await, Ok(true)) {
+            let pause = jittered(Duration::from_secs(RETRY_SECONDS), RETRY_SPREAD_PERCENT);
+            self.clock.sleep(pause).await;
+        }
+    }
+
+    /// Returns when the lease counts as lost.
+    async fn hold(&self) {
+        let mut seen = None;
+        let mut renewed = self.clock.now();
+        loop {
+            self.clock.sleep(Duration::from_secs(RETRY_SECONDS)).await;
+            match self.attempt(&mut seen).await {
+                Ok(true) => renewed = self.clock.now(),
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::warn!(lease = %self.name, error = %error, "cannot renew leadership");
+                    if self.clock.now().duration_since(renewed).as_secs() >= RENEW_DEADLINE_SECONDS {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One try to take or renew; `Ok(true)` is leadership.
+    async fn attempt(&self, seen: &mut Option<Seen>) -> Result<bool, Error> {
+        // A request that hangs must not outlive the lease.
+        let patience = Duration::from_secs(RENEW_DEADLINE_SECONDS.unsigned_abs() / 2);
+        match tokio::time::timeout(patience, self.try_once(seen)).await {
+            Ok(result) => result,
+            Err(elapsed) => Err(Error::Service(Box::new(elapsed))),
+        }
+    }
+
+    async fn try_once(&self, seen: &mut Option<Seen>) -> Result<bool, Error> {
+        let now = self.clock.now();
+        let params = PostParams::default();
+        let written = match self.api.get_opt(&self.name).await? {
+            None => {
+                let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+                let spec = Some(next_spec(&LeaseSpec::default(), &self.identity, now));
+                self.api.create(&params, &Lease { metadata, spec }).await
+            }
+            Some(mut lease) => {
+                let spec = lease.spec.take().unwrap_or_default();
+                if seen.as_ref().is_none_or(|seen| seen.spec != spec) {
+                    *seen = Some(Seen { spec: spec.clone(), at: now });
+                }
+                let observed = seen.as_ref().map_or(now, |seen| seen.at);
+                if chance(&spec, &self.identity, observed, now) == Chance::Wait {
+                    return Ok(false);
+                }
+                lease.metadata.managed_fields = None;
+                lease.spec = Some(next_spec(&spec, &self.identity, now));
+                self.api.replace(&self.name, &params, &lease).await
+            }
+        };
+        match written {
+            Ok(_) => Ok(true),
+            // Another candidate was faster.
+            Err(error) if matches!(Class::of(&error), Class::Stale | Class::Exists) => Err(error),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives the lease back, so that the next candidate need not wait for it to run out.
+    async fn release_as(&self, lost: Lost) -> Lost {
+        if lost == Lost::Lease {
+            return lost;
+        }
+        let patience = Duration::from_secs(RETRY_SECONDS);
+        // Best effort: a lease that is not released runs out.
+        let _ = tokio::time::timeout(patience, self.release()).await;
+        lost
+    }
+
+    async fn release(&self) -> Result<(), Error> {
+        let Some(mut lease) = self.api.get_opt(&self.name).await? else { return Ok(()) };
+        let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
+        if spec.holder_identity.as_deref() != Some(self.identity.as_str()) {
+            return Ok(());
+        }
+        spec.holder_identity = Some(String::new());
+        // Upstream's releaser shortens the lease to one second.
+        spec.lease_duration_seconds = Some(1);
+        lease.metadata.managed_fields = None;
+        self.api.replace(&self.name, &PostParams::default(), &lease).await.map(drop)
+    }
+}
+
+fn chance(spec: &LeaseSpec, identity: &str, observed: Timestamp, now: Timestamp) -> Chance {
+    let holder = spec.holder_identity.as_deref().unwrap_or_default();
+    if holder == identity {
+        return Chance::Renew;
+    }
+    let length = i64::from(spec.lease_duration_seconds.unwrap_or(LEASE_SECONDS));
+    if holder.is_empty() || now.duration_since(observed).as_secs() >= length {
+        Chance::Take
+    } else {
+        Chance::Wait
+    }
+}
+
+fn next_spec(spec: &LeaseSpec, identity: &str, now: Timestamp) -> LeaseSpec {
+    let now = MicroTime(micros(now));
+    let ours = spec.holder_identity.as_deref() == Some(identity);
+    let transitions = spec.lease_transitions.unwrap_or(0);
+    LeaseSpec {
+        holder_identity: Some(identity.to_owned()),
+        lease_duration_seconds: Some(LEASE_SECONDS),
+        acquire_time: if ours { spec.acquire_time.clone() } else { Some(now.clone()) },
+        renew_time: Some(now),
+        lease_transitions: Some(if ours || spec.holder_identity.is_none() {
+            transitions
+        } else {
+            transitions.saturating_add(1)
+        }),
+        ..spec.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + seconds).unwrap()
+    }
+
+    fn held_by(holder: &str) -> LeaseSpec {
+        LeaseSpec {
+            holder_identity: Some(holder.into()),
+            lease_duration_seconds: Some(15),
+            ..LeaseSpec::default()
+        }
+    }
+
+    #[test]
+    fn a_lease_is_taken_only_when_free_or_unrenewed_for_its_length() {
+        let table = [
+            ("me", 0, Chance::Renew),
+            ("me", 100, Chance::Renew),
+            ("other", 0, Chance::Wait),
+            ("other", 14, Chance::Wait),
+            ("other", 15, Chance::Take),
+            ("", 0, Chance::Take),
+        ];
+        for (holder, waited, expected) in table {
+            assert_eq!(chance(&held_by(holder), "me", at(0), at(waited)), expected, "{holder} {waited}");
+        }
+    }
+
+    #[test]
+    fn taking_over_counts_a_transition_and_renewing_does_not() {
+        let taken = next_spec(&held_by("other"), "me", at(0));
+        assert_eq!(taken.lease_transitions, Some(1));
+        let renewed = next_spec(&taken, "me", at(5));
+        assert_eq!(renewed.lease_transitions, Some(1));
+        assert_eq!(renewed.acquire_time, taken.acquire_time);
+        assert_ne!(renewed.renew_time, taken.renew_time);
+    }
+}
