@@ -21,3 +21,6 @@ pub use cache::{Cache, Change, Changes};
 pub use events::Recorder;
 pub use key::ObjectKey;
 pub use queue::WorkQueue;
+
+#[cfg(test)]
+mod scripted_api;

@@ -132,3 +132,37 @@ impl Heartbeat {
 pub(super) fn micros(time: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scripted_api::scripted;
+    use process::clock::manual::ManualClock;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_missing_lease_is_created_and_then_renewed_without_reading_it() {
+        let (client, mut api) = scripted();
+        let clock = ManualClock::at_new_year();
+        let shutdown = Shutdown::new();
+        let beat = Heartbeat::node(client, "node-a", Box::new(|| None), Arc::new(clock.clone()));
+        let kept = tokio::spawn(beat.keep(shutdown.clone()));
+        api.call().await.failure(404, "NotFound");
+        let mut create = api.call().await;
+        let mut lease = create.body().await;
+        assert_eq!(lease["spec"]["holderIdentity"], "node-a");
+        assert_eq!(lease["spec"]["leaseDurationSeconds"], 40);
+        assert_eq!(lease["spec"]["renewTime"], "2026-01-01T00:00:00.000000Z");
+        lease["metadata"]["resourceVersion"] = json!("5");
+        create.json(201, &lease);
+        clock.sleepers_reach(1).await;
+        clock.advance(Duration::from_secs(11));
+        let mut renew = api.call().await;
+        let lease = renew.body().await;
+        assert_eq!(renew.request.method(), "PUT");
+        assert_eq!(lease["metadata"]["resourceVersion"], "5");
+        assert_eq!(lease["spec"]["renewTime"], "2026-01-01T00:00:11.000000Z");
+        shutdown.trigger();
+        kept.await.expect("the heartbeat ends with the shutdown");
+    }
+}
