@@ -4,13 +4,5 @@
 //! bytes, and reads splice those bytes. This crate knows every kind and no agent: nodes are reached over their HTTP API.
 //! Invariants: only [`error`] builds an HTTP Status; every write is visible to reads and watches before it is answered.
 
+pub mod accept;
 pub mod access;
-pub mod body;
-pub mod error;
-pub mod limits;
-pub mod serve;
-pub mod server;
-
-pub use body::Body;
-pub use error::ApiError;
-pub use server::{Config, Server, StartError};

@@ -172,7 +172,7 @@ fn list_directives_do_what_they_say() {
                 "order the list",
                 containers(json!([{"name": "a"}, {"name": "b"}, {"name": "c"}])),
                 json!({"spec": {"$setElementOrder/containers": [{"name": "c"}, {"name": "a"}]}}),
-                containers(json!([{"name": "c"}, {"name": "a"}, {"name": "b"}])),
+                containers(json!([{"name": "b"}, {"name": "c"}, {"name": "a"}])),
             ),
             (
                 "order with new and deleted items",

@@ -1,0 +1,1 @@
+//! OpenAPI documents, computed from the scheme and the compiled types.

@@ -1,0 +1,1 @@
+//! Tables: rows for people, computed from JSON objects.
