@@ -6,3 +6,15 @@
 
 pub mod accept;
 pub mod access;
+pub mod body;
+pub mod discovery;
+pub mod error;
+pub mod limits;
+pub mod openapi;
+pub mod serve;
+pub mod server;
+pub mod table;
+
+pub use body::Body;
+pub use error::ApiError;
+pub use server::{Config, Server, StartError};
