@@ -2,6 +2,7 @@
 //!
 //! Pure: no async, no clock, no randomness, no I/O.
 
+pub mod default;
 pub mod field;
 pub mod fields;
 pub mod int_or_percent;
