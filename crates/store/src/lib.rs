@@ -11,10 +11,12 @@
 //!   with [`WatchError::Compacted`];
 //! - a page is true at one revision, so a scan followed by a watch after [`Page::revision`] misses nothing.
 
+pub mod embedded;
 pub mod memory;
 
 use std::pin::Pin;
 
+pub use embedded::EmbeddedStore;
 pub use memory::MemoryStore;
 
 use async_trait::async_trait;
@@ -146,9 +148,6 @@ pub enum BackendError {
     /// An earlier write failed on its way to the disk: reads go on, writes need the store to be reopened.
     #[error("the store takes no writes since one failed, until it is reopened")]
     Halted,
-    /// Another process, or another handle of this one, has the store open.
-    #[error("the store is in use by another process")]
-    InUse,
     #[error("backend {backend} failed")]
     Library {
         backend: &'static str,
