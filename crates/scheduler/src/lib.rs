@@ -1,1 +1,67 @@
-//! Queue, snapshot, bind; the decision itself is placement.
+//! The scheduler: which Pod next, on which Node, and how to say why not.
+//!
+//! The decision whether a Pod may be on a Node is crate `placement`; here are the order of the Pods ([`queue`]), the
+//! picture of Nodes and the Pods on them ([`snapshot`]), one decision ([`decision`]) and the task that
+//! observes, decides and binds ([`run`]). It knows only the public API, and only Pods of its own name.
+//!
+//! Invariants: a Pod counts on its Node from the moment it is decided, not from when the watch shows it; a Pod
+//! pinned to Nodes by name costs those Nodes only; among equal Nodes the answer depends on names alone.
+//! Upstream: kube-scheduler's scheduling queue, cache and scheduling cycle. There is no preemption yet.
+
+pub mod decision;
+mod driver;
+pub mod queue;
+pub mod snapshot;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::Cache;
+use client::events::{Recorder, Speaker};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use kube::{Api, Client};
+use process::{Clock, Shutdown, SystemClock, Tasks};
+
+/// How long the scheduler's own tasks may take to stop: they only wait for answers that nobody needs any more.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// Pods that have ended take nothing from a Node and are not looked at.
+const NOT_ENDED: &str = "status.phase!=Succeeded,status.phase!=Failed";
+
+/// What a scheduler is told at its start.
+#[derive(Clone)]
+pub struct Options {
+    /// Pods with this `spec.schedulerName` are its own.
+    pub name: String,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { name: api::well_known::DEFAULT_SCHEDULER.to_owned(), clock: SystemClock::shared() }
+    }
+}
+
+/// Schedules until shutdown. Waits for its caches first; an API that is away is waited for.
+pub async fn run(client: Client, options: Options, shutdown: Shutdown) {
+    let tasks = Tasks::new(shutdown.child());
+    let clock = &options.clock;
+    let pods = Cache::<Pod>::builder(Api::all(client.clone()));
+    let pods = pods.fields(NOT_ENDED).clock(Arc::clone(clock)).start(&tasks);
+    let nodes = Cache::<Node>::builder(Api::all(client.clone())).clock(Arc::clone(clock)).start(&tasks);
+    let namespaces = Cache::<Namespace>::builder(Api::all(client.clone()));
+    let namespaces = namespaces.clock(Arc::clone(clock)).start(&tasks);
+    let speaker = Speaker::component(&options.name);
+    let recorder = Recorder::start(client.clone(), speaker, Arc::clone(clock), &tasks);
+    tokio::select! {
+        // Nothing has been decided before the caches are there.
+        () = shutdown.cancelled() => {}
+        () = async {
+            pods.synced().await;
+            nodes.synced().await;
+            namespaces.synced().await;
+            driver::Driver::new(client, options, &pods, &nodes, &namespaces, recorder).run(&shutdown).await;
+        } => {}
+    }
+    // Late tasks are named in the log by `Tasks`.
+    let _ = tasks.shutdown(STOP_PATIENCE).await;
+}
