@@ -11,6 +11,7 @@ pub mod discovery;
 pub mod error;
 pub mod limits;
 pub mod openapi;
+pub mod pki;
 pub mod serve;
 pub mod server;
 pub mod table;
