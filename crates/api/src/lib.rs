@@ -2,6 +2,7 @@
 //!
 //! Pure: no async, no clock, no randomness, no I/O.
 
+pub mod affinity_annotation;
 pub mod default;
 pub mod field;
 pub mod fields;
@@ -12,4 +13,5 @@ pub mod names;
 pub mod pod;
 pub mod quantity;
 pub mod scheme;
+pub mod validate;
 pub mod well_known;
