@@ -1,1 +1,121 @@
-//! DaemonSet, garbage collector, node lifecycle, pod GC, namespace: one module each.
+//! The controllers, one module each, over one set of shared caches.
+//!
+//! Each watches, decides from what it saw and writes through the public API; none calls another. What they share is
+//! the [`Context`]: the client, the clock and the caches of Pods, Nodes and Namespaces. Which of them run is
+//! [`Options::which`]. Upstream: kube-controller-manager.
+
+mod kinds;
+pub mod namespace;
+pub mod pod_gc;
+pub mod root_ca;
+pub mod service_account;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::meta::Meta;
+use client::Cache;
+use client::events::{Recorder, Speaker};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use kube::{Api, Client};
+use process::{Clock, Shutdown, SystemClock, Tasks};
+
+/// How long the controllers may take to stop: a write under way is waited for, nothing new is begun.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Index of the Pod cache: by `spec.nodeName`.
+pub const PODS_BY_NODE: &str = "node";
+/// Index of the Pod cache: by the uid of the controlling owner.
+pub const PODS_BY_CONTROLLER: &str = "controller";
+
+/// One of the controllers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Controller {
+    PodGc,
+    Namespace,
+    ServiceAccount,
+    RootCa,
+}
+
+impl Controller {
+    pub const ALL: [Controller; 4] =
+        [Controller::PodGc, Controller::Namespace, Controller::ServiceAccount, Controller::RootCa];
+}
+
+/// What the controllers are told at their start.
+#[derive(Clone)]
+pub struct Options {
+    pub which: BTreeSet<Controller>,
+    /// The certificate that Pods are to trust, as PEM, for each namespace's `kube-root-ca.crt`.
+    pub root_ca_pem: Option<String>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { which: Controller::ALL.into(), root_ca_pem: None, clock: SystemClock::shared() }
+    }
+}
+
+/// What the controllers share. Clones share the caches.
+#[derive(Clone)]
+pub struct Context {
+    pub client: Client,
+    pub clock: Arc<dyn Clock>,
+    pub tasks: Tasks,
+    pub pods: Cache<Pod>,
+    pub nodes: Cache<Node>,
+    pub namespaces: Cache<Namespace>,
+}
+
+impl Context {
+    /// Starts the shared caches.
+    pub fn start(client: Client, clock: Arc<dyn Clock>, tasks: Tasks) -> Context {
+        let pods = Cache::<Pod>::builder(Api::all(client.clone()))
+            .index(PODS_BY_NODE, |pod| api::pod::node_name(pod).map(str::to_owned).into_iter().collect())
+            .index(PODS_BY_CONTROLLER, |pod| {
+                pod.controller_owner().map(|owner| owner.uid.clone()).into_iter().collect()
+            })
+            .clock(Arc::clone(&clock))
+            .start(&tasks);
+        let nodes = Cache::<Node>::builder(Api::all(client.clone())).clock(Arc::clone(&clock)).start(&tasks);
+        let namespaces = Cache::<Namespace>::builder(Api::all(client.clone()));
+        let namespaces = namespaces.clock(Arc::clone(&clock)).start(&tasks);
+        Context { client, clock, tasks, pods, nodes, namespaces }
+    }
+
+    pub fn shutdown(&self) -> &Shutdown {
+        self.tasks.shutdown_signal()
+    }
+
+    /// An event recorder that speaks as this component.
+    pub fn recorder(&self, component: &str) -> Recorder {
+        let speaker = Speaker::component(component);
+        Recorder::start(self.client.clone(), speaker, Arc::clone(&self.clock), &self.tasks)
+    }
+}
+
+/// Runs the chosen controllers until shutdown. They wait for their caches themselves; an API that is away is
+/// waited for.
+pub async fn run(client: Client, options: Options, shutdown: Shutdown) {
+    let tasks = Tasks::new(shutdown.child());
+    let context = Context::start(client, Arc::clone(&options.clock), tasks.clone());
+    for controller in &options.which {
+        let context = context.clone();
+        match controller {
+            Controller::PodGc => tasks.supervise("pod gc", move || pod_gc::run(context.clone())),
+            Controller::Namespace => tasks.supervise("namespace", move || namespace::run(context.clone())),
+            Controller::ServiceAccount => {
+                tasks.supervise("service account", move || service_account::run(context.clone()));
+            }
+            Controller::RootCa => {
+                let Some(pem) = options.root_ca_pem.clone() else { continue };
+                tasks.supervise("root ca", move || root_ca::run(context.clone(), pem.clone()));
+            }
+        }
+    }
+    shutdown.cancelled().await;
+    // Late tasks are named in the log by `Tasks`.
+    let _ = tasks.shutdown(STOP_PATIENCE).await;
+}
