@@ -1,0 +1,222 @@
+//! What was done and has not been seen yet.
+//!
+//! Each write is waited for by the name (and uid) of what it writes, not by a count: a create until its Pod shows up, a delete
+//! until the Pod shows its deletion. An event that never comes is given up after a limit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::View;
+use crate::facts::{Claim, NodeName, PodFacts, PodId};
+use crate::plan::{DeleteReason, Step};
+use crate::row::Backoff;
+
+/// How long an effect is waited for before the caches are believed again: upstream's expectations.
+pub const FLIGHT_SECONDS_MAX: i64 = 5 * 60;
+
+/// What came of a step.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    Done,
+    /// The object was not there (any more): for a deletion as good as done.
+    Missing,
+    /// The name is taken by this Pod.
+    PodExists(Box<Pod>),
+    /// The name is taken by this revision.
+    RevisionExists(Box<ControllerRevision>),
+    /// It did not happen, or nobody knows.
+    Failed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum What {
+    Create,
+    Delete {
+        uid: String,
+    },
+    /// Adopt, release or relabel.
+    Change,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Flight {
+    what: What,
+    node: Option<NodeName>,
+    until: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Flights {
+    /// By Pod name.
+    pods: BTreeMap<String, Flight>,
+    rows: BTreeMap<NodeName, BTreeSet<String>>,
+    /// By revision name.
+    revisions: BTreeMap<String, Timestamp>,
+}
+
+impl Flights {
+    pub fn is_empty(&self) -> bool {
+        self.pods.is_empty() && !self.history_waits()
+    }
+
+    pub fn history_waits(&self) -> bool {
+        !self.revisions.is_empty()
+    }
+
+    pub fn concerns(&self, row: &NodeName) -> bool {
+        self.rows.contains_key(row)
+    }
+
+    pub fn concerns_pod(&self, name: &str) -> bool {
+        self.pods.contains_key(name)
+    }
+
+    pub fn of_row(&self, row: &NodeName) -> Option<&str> {
+        self.rows.get(row)?.first().map(String::as_str)
+    }
+
+    /// The Pod was seen: does that show what was done to it? If so, the row that waited for it.
+    pub fn pod_seen(&mut self, facts: &PodFacts) -> Option<NodeName> {
+        let shown = match &self.pods.get(&facts.id.name)?.what {
+            What::Create | What::Change => true,
+            What::Delete { uid } => facts.is_deleting() || facts.id.uid != *uid,
+        };
+        if shown { self.pod_landed(&facts.id.name) } else { None }
+    }
+
+    pub fn pod_landed(&mut self, name: &str) -> Option<NodeName> {
+        let node = self.pods.remove(name)?.node?;
+        if let Some(names) = self.rows.get_mut(&node) {
+            names.remove(name);
+            if names.is_empty() {
+                self.rows.remove(&node);
+            }
+        }
+        Some(node)
+    }
+
+    pub fn revision_seen(&mut self, name: &str) {
+        self.revisions.remove(name);
+    }
+
+    pub fn earliest_limit(&self) -> Option<Timestamp> {
+        let pods = self.pods.values().map(|flight| flight.until);
+        let revisions = self.revisions.values().copied();
+        pods.chain(revisions).min()
+    }
+
+    /// Gives up what is overdue; the rows that waited for it.
+    pub fn expire(&mut self, now: Timestamp) -> Vec<NodeName> {
+        if self.earliest_limit().is_none_or(|limit| limit > now) {
+            return Vec::new();
+        }
+        self.revisions.retain(|_, until| *until > now);
+        let overdue: Vec<String> =
+            self.pods.iter().filter(|(_, f)| f.until <= now).map(|(name, _)| name.clone()).collect();
+        overdue.iter().filter_map(|name| self.pod_landed(name)).collect()
+    }
+
+    fn start(&mut self, name: &str, what: What, node: Option<NodeName>, now: Timestamp) {
+        if let Some(node) = &node {
+            self.rows.entry(node.clone()).or_default().insert(name.to_owned());
+        }
+        self.pods.insert(name.to_owned(), Flight { what, node, until: limit(now) });
+    }
+}
+
+fn limit(now: Timestamp) -> Timestamp {
+    now.saturating_add(SignedDuration::from_secs(FLIGHT_SECONDS_MAX)).unwrap_or(Timestamp::MAX)
+}
+
+impl View {
+    /// Takes in what came of a step.
+    pub fn acted(&mut self, step: &Step, outcome: Outcome, now: Timestamp) {
+        match (step, outcome) {
+            (Step::CreatePod { node, pod, .. }, outcome) => {
+                let name = pod.metadata.name.clone().unwrap_or_default();
+                self.created(node, &name, outcome, now);
+            }
+            (Step::DeletePod { node, pod, reason }, Outcome::Done | Outcome::Missing) => {
+                self.deleted(node, pod, reason, now);
+            }
+            (
+                Step::AdoptPod(pod) | Step::ReleasePod(pod) | Step::RelabelPod { pod, .. },
+                Outcome::Done | Outcome::Missing,
+            ) => {
+                let node = self.pods.get(&pod.name).and_then(|facts| facts.place.node().cloned());
+                self.fly(&pod.name, What::Change, node, now);
+            }
+            (Step::CreateRevision(_), Outcome::RevisionExists(there)) => {
+                // It says what is there sooner than the cache does; the next plan reuses it or counts a collision.
+                self.history.upsert(&there, &self.wanted);
+                self.revisions_changed(there.metadata.name.as_deref().unwrap_or_default(), now);
+            }
+            (Step::CreateRevision(revision), Outcome::Done) => {
+                let name = revision.metadata.name.clone().unwrap_or_default();
+                self.flights.revisions.insert(name, limit(now));
+            }
+            (
+                Step::AdoptRevision(id)
+                | Step::ReleaseRevision(id)
+                | Step::LabelRevision { revision: id, .. }
+                | Step::RenumberRevision { revision: id, .. }
+                | Step::DeleteRevision { revision: id, .. },
+                Outcome::Done | Outcome::Missing,
+            ) => {
+                self.flights.revisions.insert(id.name.clone(), limit(now));
+            }
+            (Step::CountCollision { to, .. }, Outcome::Done) => {
+                self.wanted.status.collision_count = Some(*to);
+                self.rehash(now);
+            }
+            (Step::WriteStatus(status), Outcome::Done) => {
+                let before = self.wanted.observed_generation();
+                self.wanted.status = (**status).clone();
+                self.status_known(before, now);
+            }
+            // Failures, and answers that such a step cannot get: nothing is known to have changed.
+            _ => {}
+        }
+    }
+
+    fn created(&mut self, node: &NodeName, name: &str, outcome: Outcome, now: Timestamp) {
+        let ours_and_unseen = match &outcome {
+            Outcome::Done => !self.pods.contains_key(name),
+            Outcome::PodExists(there) => PodFacts::of(there, &self.wanted).is_some_and(|facts| {
+                facts.claim == Claim::Owned && !self.pods.get(name).is_some_and(|known| known.id == facts.id)
+            }),
+            Outcome::Missing | Outcome::RevisionExists(_) | Outcome::Failed => return,
+        };
+        if ours_and_unseen {
+            self.fly(name, What::Create, Some(node.clone()), now);
+        } else if matches!(outcome, Outcome::PodExists(_))
+            && let Some(row) = self.rows.get_mut(node)
+        {
+            row.attempt = row.attempt.wrapping_add(1);
+        }
+    }
+
+    fn deleted(&mut self, node: &NodeName, pod: &PodId, reason: &DeleteReason, now: Timestamp) {
+        if *reason == DeleteReason::Failed
+            && let Some(row) = self.rows.get_mut(node)
+        {
+            row.backoff = Some(Backoff::next(row.backoff, now));
+        }
+        let unseen = self.pods.get(&pod.name).is_some_and(|known| known.id == *pod && !known.is_deleting());
+        if unseen {
+            self.fly(&pod.name, What::Delete { uid: pod.uid.clone() }, Some(node.clone()), now);
+        } else {
+            self.refresh(node, now);
+        }
+    }
+
+    fn fly(&mut self, name: &str, what: What, node: Option<NodeName>, now: Timestamp) {
+        self.flights.start(name, what, node.clone(), now);
+        if let Some(node) = node {
+            self.refresh(&node, now);
+        }
+    }
+}
