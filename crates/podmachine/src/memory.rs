@@ -70,7 +70,7 @@ pub(crate) struct PullFailure {
 
 #[derive(Debug, Clone)]
 pub(crate) struct StartError {
-    pub reason: &'static str,
+    pub reason: String,
     pub message: String,
     pub hash: String,
     pub retry_at: Timestamp,
@@ -135,13 +135,7 @@ impl Memory {
         self.doing(|action| matches!(action, Action::StartContainer(start) if start.name == name))
     }
 
-    pub fn note(
-        &mut self,
-        event_type: EventType,
-        reason: &'static str,
-        message: String,
-        container: Option<&str>,
-    ) {
+    pub fn note(&mut self, event_type: EventType, reason: &str, message: String, container: Option<&str>) {
         let container = container.map(str::to_owned);
         self.events.push(Note { event_type, reason: reason.to_owned(), message, container });
     }
