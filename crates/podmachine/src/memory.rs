@@ -70,7 +70,7 @@ pub(crate) struct PullFailure {
 
 #[derive(Debug, Clone)]
 pub(crate) struct StartError {
-    pub reason: String,
+    pub reason: &'static str,
     pub message: String,
     pub hash: String,
     pub retry_at: Timestamp,
