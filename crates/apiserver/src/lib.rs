@@ -10,6 +10,7 @@ pub mod body;
 pub mod discovery;
 pub mod error;
 pub mod limits;
+pub mod node_proxy;
 pub mod openapi;
 pub mod pki;
 pub mod serve;
