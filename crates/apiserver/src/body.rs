@@ -1,8 +1,8 @@
 //! Request and response bodies: one boxed type for both, read with a limit.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 
 use crate::error::ApiError;
 use crate::limits::BODY_BYTES_MAX;
@@ -31,12 +31,30 @@ where
 }
 
 /// The whole body, or 413 as soon as it exceeds the limit.
-pub async fn collect(body: Body) -> Result<Bytes, ApiError> {
-    match Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(ApiError::too_large(format!("limit is {BODY_BYTES_MAX}")))
+pub async fn collect(mut body: Body) -> Result<Bytes, ApiError> {
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => {
+                tracing::debug!(%error, "a request body broke off");
+                return Err(ApiError::bad_request("the request body could not be read"));
+            }
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + rest.len() + data.len() > BODY_BYTES_MAX {
+            return Err(ApiError::too_large(format!("limit is {BODY_BYTES_MAX}")));
         }
-        Err(error) => Err(ApiError::bad_request(format!("the request body could not be read: {error}"))),
+        if first.is_empty() && rest.is_empty() {
+            // Most bodies come in one piece, which needs no copy.
+            first = data;
+        } else {
+            if rest.is_empty() {
+                rest.extend_from_slice(&std::mem::take(&mut first));
+            }
+            rest.extend_from_slice(&data);
+        }
     }
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
 }

@@ -3,6 +3,7 @@
 //! Each constructor is one reason of upstream's `k8s.io/apimachinery/pkg/api/errors`, with its message and details.
 //! Causes inside the server are logged where they happen and never copied into an answer.
 
+use api::field::FieldError;
 use api::scheme::Resource;
 use http::StatusCode;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, Status, StatusCause, StatusDetails};
@@ -81,11 +82,23 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "Forbidden", message).about(resource, name)
     }
 
-    /// 403 for a path that is no resource.
-    pub fn forbidden_path(path: &str, why: impl std::fmt::Display) -> Self {
-        let error = Self::new(StatusCode::FORBIDDEN, "Forbidden", format!("forbidden: {why}"));
-        let _ = path;
-        ApiError { details: Some(Box::default()), ..error }
+    /// 403 for a path, or for a resource that may not even exist: authorization comes first.
+    pub fn unauthorized_for(group: &str, resource: &str, name: &str, why: impl std::fmt::Display) -> Self {
+        let qualified = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
+        let message = match (resource, name) {
+            ("", _) => format!("forbidden: {why}"),
+            (_, "") => format!("{qualified} is forbidden: {why}"),
+            (_, name) => format!("{qualified} \"{name}\" is forbidden: {why}"),
+        };
+        let mut error = Self::new(StatusCode::FORBIDDEN, "Forbidden", message);
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        error.details = Some(Box::new(StatusDetails {
+            group: some(group),
+            kind: some(resource),
+            name: some(name),
+            ..StatusDetails::default()
+        }));
+        error
     }
 
     /// 403 while a namespace ends.
@@ -155,6 +168,19 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, "Conflict", message).about(resource, name)
     }
 
+    /// 409 of a subresource, which upstream names with its parent.
+    pub fn conflict_of(
+        resource: &Resource,
+        qualified: &str,
+        name: &str,
+        why: impl std::fmt::Display,
+    ) -> Self {
+        let message = format!("Operation cannot be fulfilled on {qualified} \"{name}\": {why}");
+        let mut error = Self::new(StatusCode::CONFLICT, "Conflict", message).about(resource, name);
+        error.details.get_or_insert_default().kind = Some(qualified.to_owned());
+        error
+    }
+
     /// 409: the object is not at the resourceVersion that the client read.
     pub fn modified(resource: &Resource, name: &str) -> Self {
         Self::conflict(
@@ -185,6 +211,34 @@ impl ApiError {
             accepted.join(", ")
         );
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
+    }
+
+    /// 422 with one cause per field error; a message that repeats is said once.
+    pub fn invalid(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
+        let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+        let mut texts: Vec<String> = Vec::new();
+        for error in errors {
+            let text = error.to_string();
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
+        let text = if texts.len() == 1 { texts.remove(0) } else { format!("[{}]", texts.join(", ")) };
+        let mut refusal = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "Invalid",
+            format!("{qualified} \"{name}\" is invalid: {text}"),
+        );
+        refusal.details = Some(Box::new(StatusDetails {
+            group: (!group.is_empty()).then(|| group.to_owned()),
+            kind: Some(kind.to_owned()),
+            name: (!name.is_empty()).then(|| name.to_owned()),
+            ..StatusDetails::default()
+        }));
+        for error in errors {
+            refusal = refusal.cause(error.kind.cause_reason(), error.body(), Some(error.path.clone()));
+        }
+        refusal
     }
 
     /// 422 for a patch that cannot be applied to the object.
@@ -241,7 +295,6 @@ impl ApiError {
         Self::new(StatusCode::BAD_GATEWAY, "InternalError", message)
     }
 
-    /// The continue token with which an expired paged list may go on, inconsistently.
     pub fn status(&self) -> Status {
         Status {
             code: Some(i32::from(self.code.as_u16())),

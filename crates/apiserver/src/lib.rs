@@ -6,16 +6,32 @@
 
 pub mod accept;
 pub mod access;
+mod admission;
+mod answer;
 pub mod body;
+mod bootstrap;
+mod call;
+mod compress;
+mod decode;
 pub mod discovery;
 pub mod error;
+mod expiry;
+mod kinds;
+mod legacy;
 pub mod limits;
-pub mod node_proxy;
+mod object;
 pub mod openapi;
+mod options;
+mod paths;
+mod pipeline;
 pub mod pki;
+mod policy;
+mod request;
+mod route;
 pub mod serve;
 pub mod server;
 pub mod table;
+mod window;
 
 pub use body::Body;
 pub use error::ApiError;

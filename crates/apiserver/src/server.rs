@@ -1,18 +1,30 @@
-//! The server: its parts, the one door for requests, and who it is to in-process components.
+//! The server: its parts, and its one door for requests.
+//!
+//! [`Server::handle`] is everything that happens to every request: who asks, may they, which part answers, and the headers
+//! that every answer has. In-process components come through the same door as the network ([`Server::client_for`]).
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use process::{Clock, Shutdown};
+use parking_lot::Mutex;
+use process::{Clock, Metrics, Shutdown};
 use store::Store;
+use tokio::sync::Semaphore;
 
+use crate::access::{Authorizer, User};
 use crate::body::{self, Body, BoxError};
 use crate::error::ApiError;
+use crate::limits::REQUESTS_IN_FLIGHT_MAX;
+use crate::policy;
+use crate::window::Windows;
+use crate::{bootstrap, expiry};
 
 /// What a server is told from outside.
 #[derive(Clone)]
@@ -20,14 +32,14 @@ pub struct Config {
     pub clock: Arc<dyn Clock>,
     /// How to reach nodes (kubelet-client certificate); without it logs and exec answer 503.
     pub node_tls: Option<Arc<rustls::ClientConfig>>,
+    /// The process's other numbers, shown at `/metrics` beside the server's own.
+    pub metrics: Option<Metrics>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("the stored objects could not be read")]
     Read(#[source] store::ReadError),
-    #[error("the stored objects could not be watched")]
-    Watch(#[source] store::WatchError),
     #[error("a built-in object could not be written: {what}")]
     Bootstrap {
         what: String,
@@ -39,24 +51,71 @@ pub enum StartError {
 /// The API server; cheap to clone, all clones are one server.
 #[derive(Clone)]
 pub struct Server {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
+    /// Stops the background tasks when the last clone has gone.
+    _tasks: Arc<Background>,
 }
 
-struct Inner {
-    _store: Arc<dyn Store>,
-    _config: Config,
-    ending: Shutdown,
+/// What requests work with.
+pub struct Inner {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) windows: Arc<Windows>,
+    pub(crate) config: Config,
+    pub(crate) authorizer: Authorizer,
+    /// Open watches.
+    pub(crate) watches: AtomicUsize,
+    pub(crate) in_flight: Semaphore,
+    /// Answers by verb, resource and code.
+    pub(crate) counted: Mutex<BTreeMap<(&'static str, String, u16), u64>>,
+    /// Ends watches and the background tasks.
+    pub(crate) ending: Shutdown,
+}
+
+struct Background(Shutdown);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.trigger();
+    }
 }
 
 impl Server {
     /// Reads what is stored, writes the built-in objects that are missing, and is ready to answer.
     pub async fn new(store: Arc<dyn Store>, config: Config) -> Result<Server, StartError> {
-        Ok(Server { inner: Arc::new(Inner { _store: store, _config: config, ending: Shutdown::new() }) })
+        let windows = Arc::new(Windows::load(Arc::clone(&store)).await.map_err(StartError::Read)?);
+        let inner = Arc::new(Inner {
+            store,
+            authorizer: Authorizer::new(Arc::new(policy::Pods(Arc::clone(&windows)))),
+            windows: Arc::clone(&windows),
+            config,
+            watches: AtomicUsize::new(0),
+            in_flight: Semaphore::new(REQUESTS_IN_FLIGHT_MAX),
+            counted: Mutex::default(),
+            ending: Shutdown::new(),
+        });
+        // The tasks outlive `ending`: windows are fed until the last request of the drain has been answered.
+        let tasks = Shutdown::new();
+        let server = Server { inner: Arc::clone(&inner), _tasks: Arc::new(Background(tasks.clone())) };
+        tokio::spawn(windows.follow(tasks.clone()));
+        bootstrap::run(&inner).await?;
+        tokio::spawn(policy::follow(Arc::clone(&inner), tasks.clone()));
+        tokio::spawn(expiry::run(inner, tasks));
+        Ok(server)
     }
 
-    /// The router as a tower service; the request's user is its `access::User` extension.
+    /// The router as a tower service; the request's user is its [`User`] extension.
     pub fn service(&self) -> Service {
-        Service { server: self.clone() }
+        Service { server: self.clone(), user: None }
+    }
+
+    /// The router with every request made by `user`.
+    pub fn service_for(&self, user: User) -> Service {
+        Service { server: self.clone(), user: Some(user) }
+    }
+
+    /// A client in this process: the same routes and the same authorization as over the network, no socket.
+    pub fn client_for(&self, user: User) -> kube::Client {
+        kube::Client::new(self.service_for(user), "default")
     }
 
     /// Ends every watch, so that their clients go elsewhere.
@@ -64,10 +123,28 @@ impl Server {
         self.inner.ending.trigger();
     }
 
+    /// How often watchers of a resource have been woken.
+    pub fn wakes(&self, plural: &str) -> u64 {
+        self.inner.windows.window(plural).map_or(0, |window| window.wakes())
+    }
+
     /// Answers one request.
     pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
-        let _ = (&self.inner, request);
-        ApiError::unknown_path().into_response()
+        crate::route::handle(Arc::clone(&self.inner), request).await
+    }
+
+    /// For tests of what time does: every snapshot of a paged list is forgotten.
+    pub fn drop_snapshots(&self) {
+        for window in self.inner.windows.all() {
+            window.drop_snapshots();
+        }
+    }
+}
+
+impl Inner {
+    /// Reads roles and bindings again.
+    pub(crate) fn refresh_policy(&self) {
+        self.authorizer.replace(policy::read(&self.windows));
     }
 }
 
@@ -75,6 +152,7 @@ impl Server {
 #[derive(Clone)]
 pub struct Service {
     server: Server,
+    user: Option<User>,
 }
 
 impl<B> tower::Service<Request<B>> for Service
@@ -92,7 +170,10 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let server = self.server.clone();
-        let request = request.map(body::boxed);
-        Box::pin(async move { Ok(server.handle(request).await) })
+        let mut request = request.map(body::boxed);
+        if let Some(user) = &self.user {
+            request.extensions_mut().insert(user.clone());
+        }
+        Box::pin(async move { Ok(crate::route::handle(Arc::clone(&server.inner), request).await) })
     }
 }

@@ -1,0 +1,180 @@
+//! From objects to response bodies: the bytes as they are, or the form that the client asked for.
+//!
+//! The plain JSON form of a stored version is never decoded. Tables, metadata-only forms, legacy versions and YAML are
+//! computed from the JSON.
+
+use api::scheme::Resource;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::accept::{self, Encoding, Form, MetaVersion};
+use crate::body::{self, Body};
+use crate::error::ApiError;
+use crate::legacy;
+use crate::object::Object;
+use crate::request::Query;
+use crate::table::{Headers, IncludeObject, Rendering, partial_list, partial_object};
+
+/// How the answers to one request are written.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    pub resource: &'static Resource,
+    pub form: Form,
+    pub encoding: Encoding,
+    include: IncludeObject,
+    now: Timestamp,
+}
+
+/// The metadata of a list.
+#[derive(Debug, Default)]
+pub struct ListMeta {
+    pub revision: u64,
+    pub continue_token: Option<String>,
+    pub remaining: Option<usize>,
+}
+
+impl Shape {
+    pub fn new(
+        resource: &'static Resource,
+        headers: &HeaderMap,
+        query: &Query,
+        now: Timestamp,
+    ) -> Result<Shape, ApiError> {
+        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let (form, encoding) = accept::object_form(accept)
+            .map_err(|_| ApiError::not_acceptable(&["application/json", "application/yaml"]))?;
+        let include = IncludeObject::parse(query.get("includeObject"))
+            .map_err(|error| ApiError::bad_request(error.to_string()))?;
+        Ok(Shape { resource, form, encoding, include, now })
+    }
+
+    /// The stored bytes are the answer.
+    pub fn is_plain(&self) -> bool {
+        self.form == Form::Object && self.encoding == Encoding::Json && self.resource.stored_as.is_none()
+    }
+
+    fn rendering(&self, version: MetaVersion) -> Rendering {
+        Rendering { version, include: self.include, now: self.now }
+    }
+
+    fn value(&self, object: &Object) -> Result<Value, ApiError> {
+        let value = serde_json::from_slice(&object.json())
+            .map_err(|_| ApiError::internal("the stored object is damaged"))?;
+        legacy::from_storage(self.resource, value)
+    }
+
+    /// One object inside a watch event or as an answer.
+    pub fn render(&self, object: &Object, headers: Headers) -> Result<Value, ApiError> {
+        let value = self.value(object)?;
+        Ok(match self.form {
+            Form::Object => value,
+            Form::Table(version) => self.rendering(version).event(self.resource, &value, headers),
+            Form::PartialMetadata(version) => partial_object(&value, version),
+        })
+    }
+
+    pub fn object(&self, status: StatusCode, object: &Object) -> Result<Response<Body>, ApiError> {
+        if self.is_plain() {
+            return Ok(bytes(status, Encoding::Json.content_type(), object.json()));
+        }
+        self.computed(status, &self.render(object, Headers::Shown)?)
+    }
+
+    pub fn list<'a>(
+        &self,
+        objects: impl Iterator<Item = &'a Object> + Clone,
+        meta: &ListMeta,
+    ) -> Result<Response<Body>, ApiError> {
+        if self.is_plain() {
+            return Ok(bytes(StatusCode::OK, "application/json", spliced(self.resource, objects, meta)));
+        }
+        let mut items = Vec::new();
+        for object in objects {
+            items.push(self.value(object)?);
+        }
+        let mut metadata = json!({"resourceVersion": meta.revision.to_string()});
+        if let Some(token) = &meta.continue_token {
+            metadata["continue"] = token.clone().into();
+        }
+        if let Some(remaining) = meta.remaining {
+            metadata["remainingItemCount"] = remaining.into();
+        }
+        let list = json!({
+            "kind": format!("{}List", self.resource.kind),
+            "apiVersion": self.resource.api_version(),
+            "metadata": metadata,
+            "items": items,
+        });
+        let value = match self.form {
+            Form::Object => list,
+            Form::Table(version) => self.rendering(version).list(self.resource, &list),
+            Form::PartialMetadata(version) => partial_list(&list, version),
+        };
+        self.computed(StatusCode::OK, &value)
+    }
+
+    fn computed(&self, status: StatusCode, value: &Value) -> Result<Response<Body>, ApiError> {
+        match self.encoding {
+            Encoding::Json => json_response(status, value),
+            Encoding::Yaml => {
+                let text = serde_saphyr::to_string(value)
+                    .map_err(|_| ApiError::internal("the answer cannot be written as YAML"))?;
+                Ok(bytes(status, Encoding::Yaml.content_type(), Bytes::from(text)))
+            }
+        }
+    }
+}
+
+/// A list's JSON: the items are the stored bytes without their type, as upstream's items.
+fn spliced<'a>(
+    resource: &Resource,
+    objects: impl Iterator<Item = &'a Object> + Clone,
+    meta: &ListMeta,
+) -> Bytes {
+    let typed = format!("{{\"apiVersion\":\"{}\",\"kind\":\"{}\",", resource.api_version(), resource.kind);
+    let size: usize = objects.clone().map(|object| object.json().len() + 1).sum();
+    let mut out = Vec::with_capacity(size + 256);
+    let head = format!(
+        "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{{\"resourceVersion\":\"{}\"",
+        resource.kind,
+        resource.api_version(),
+        meta.revision
+    );
+    out.extend_from_slice(head.as_bytes());
+    if let Some(token) = &meta.continue_token {
+        out.extend_from_slice(format!(",\"continue\":\"{token}\"").as_bytes());
+    }
+    if let Some(remaining) = meta.remaining {
+        out.extend_from_slice(format!(",\"remainingItemCount\":{remaining}").as_bytes());
+    }
+    out.extend_from_slice(b"},\"items\":[");
+    for (i, object) in objects.enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        let json = object.json();
+        match json.strip_prefix(typed.as_bytes()) {
+            Some(rest) => {
+                out.push(b'{');
+                out.extend_from_slice(rest);
+            }
+            None => out.extend_from_slice(&json),
+        }
+    }
+    out.extend_from_slice(b"]}");
+    Bytes::from(out)
+}
+
+pub fn bytes(status: StatusCode, content_type: &'static str, bytes: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(body::full(bytes));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+pub fn json_response<T: serde::Serialize>(status: StatusCode, value: &T) -> Result<Response<Body>, ApiError> {
+    let json = serde_json::to_vec(value).map_err(|_| ApiError::internal("the answer cannot be encoded"))?;
+    Ok(bytes(status, "application/json", json))
+}

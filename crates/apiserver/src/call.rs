@@ -1,0 +1,250 @@
+//! One request for a served resource: what it is about, and the parts of the server that it uses.
+
+mod delete;
+mod read;
+mod review;
+mod subresource;
+mod watch;
+mod write;
+
+use std::sync::Arc;
+
+use api::scheme::{Resource, Subresource};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use store::{Change, Expect, Revision, WriteError};
+
+use crate::access::User;
+use crate::admission::Admission;
+use crate::answer::Shape;
+use crate::body::{self, Body};
+use crate::error::ApiError;
+use crate::kinds::{self, Part};
+use crate::object::{Happened, Object};
+use crate::options::FieldValidation;
+use crate::pipeline::{Strategy, Write};
+use crate::request::{Query, Target};
+use crate::server::Inner;
+use crate::window::{FreshError, PREFIX, Window};
+
+/// A request after authorization.
+pub struct Call {
+    pub server: Arc<Inner>,
+    /// As asked for, which may be a legacy version.
+    pub resource: &'static Resource,
+    pub target: Target,
+    pub query: Query,
+    pub headers: HeaderMap,
+    pub user: User,
+    /// Texts for Warning headers.
+    pub warnings: Arc<Mutex<Vec<String>>>,
+}
+
+/// What became of a write with a precondition.
+enum Committed {
+    Done(Arc<Object>),
+    /// The object is not what the write was computed from.
+    Lost,
+}
+
+/// A call for a resource that is stored.
+struct Stored<'a> {
+    call: &'a Call,
+    /// As stored.
+    resource: &'static Resource,
+    strategy: &'static dyn Strategy,
+    window: &'a Arc<Window>,
+    shape: Shape,
+}
+
+impl Call {
+    pub async fn answer(&self, mut request: Request<Body>) -> Result<Response<Body>, ApiError> {
+        let target = &self.target;
+        let subresource = match target.subresource.as_str() {
+            "" => None,
+            name => Some(self.resource.subresource(name).ok_or_else(ApiError::unknown_path)?),
+        };
+        self.check_route(subresource, request.method())?;
+        if let Some(text) = self.resource.deprecation {
+            self.warnings.lock().push(text.to_owned());
+        }
+        if let Some(subresource) = subresource
+            && matches!(subresource.name, "log" | "exec" | "attach" | "portforward")
+        {
+            return self.proxy_to_node(request).await;
+        }
+        let body = std::mem::replace(request.body_mut(), body::empty());
+        let storage = self.resource.storage();
+        let Some(window) = self.server.windows.window(storage.plural) else {
+            return self.review(body::collect(body).await?);
+        };
+        let strategy = kinds::strategy(storage).ok_or_else(ApiError::unknown_path)?;
+        let shape = Shape::new(self.resource, &self.headers, &self.query, self.now())?;
+        let stored = Stored { call: self, resource: storage, strategy, window, shape };
+        if matches!(target.verb, "list" | "watch" | "get") && subresource.is_none_or(|s| s.name == "status") {
+            return match target.verb {
+                "list" => stored.list().await,
+                "watch" => stored.watch().await,
+                _ => stored.get().await,
+            };
+        }
+        let body = body::collect(body).await?;
+        match (target.verb, subresource.map(|subresource| subresource.name)) {
+            ("create", None) => stored.create(body).await,
+            ("create", Some("binding")) => stored.bind(body).await,
+            ("create", Some("eviction")) => stored.evict(body).await,
+            ("update", None) => stored.update(body, Part::Main).await,
+            ("update", Some("status")) => stored.update(body, Part::Status).await,
+            ("update", Some("finalize")) => stored.update(body, Part::Finalize).await,
+            ("patch", None) => stored.patch(body, Part::Main).await,
+            ("patch", Some("status")) => stored.patch(body, Part::Status).await,
+            ("delete", None) => stored.delete(body).await,
+            ("deletecollection", None) => stored.delete_collection(body).await,
+            _ => Err(ApiError::method_not_allowed()),
+        }
+    }
+
+    /// 404 and 405, as upstream's routes would answer.
+    fn check_route(&self, subresource: Option<&Subresource>, method: &Method) -> Result<(), ApiError> {
+        let target = &self.target;
+        let verbs = subresource.map_or(self.resource.verbs, |subresource| subresource.verbs);
+        let named = !target.name.is_empty();
+        let everywhere = self.resource.namespaced && target.namespace.is_empty();
+        if !target.rest.is_empty() || (!self.resource.namespaced && self.misplaced()) {
+            return Err(ApiError::unknown_path());
+        }
+        let known = match *method {
+            Method::GET | Method::HEAD | Method::PUT | Method::PATCH | Method::DELETE => true,
+            Method::POST => !named || subresource.is_some(),
+            _ => false,
+        };
+        if !known || !verbs.contains(&target.verb) {
+            return Err(ApiError::method_not_allowed());
+        }
+        if everywhere && !matches!(target.verb, "list" | "watch") {
+            return Err(if named { ApiError::unknown_path() } else { ApiError::method_not_allowed() });
+        }
+        if matches!(target.verb, "update" | "patch" | "delete") && !named {
+            return Err(ApiError::method_not_allowed());
+        }
+        Ok(())
+    }
+
+    /// A cluster-scoped resource under a namespace.
+    fn misplaced(&self) -> bool {
+        !self.target.namespace.is_empty() && self.resource.kind != "Namespace"
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.server.config.clock.now()
+    }
+
+    pub fn warn(&self, text: String) {
+        self.warnings.lock().push(text);
+    }
+}
+
+impl<'a> Stored<'a> {
+    /// `namespace/name`, or the name alone.
+    fn key(&self, name: &str) -> String {
+        if self.resource.namespaced {
+            format!("{}/{name}", self.call.target.namespace)
+        } else {
+            name.to_owned()
+        }
+    }
+
+    fn namespace(&self) -> &'a str {
+        if self.resource.namespaced { &self.call.target.namespace } else { "" }
+    }
+
+    fn write(&self, name: &'a str, part: Part, validation: FieldValidation) -> Write<'a> {
+        Write {
+            resource: self.resource,
+            namespace: self.namespace(),
+            name,
+            part,
+            validation,
+            now: self.call.now(),
+            admission: Admission { windows: &self.call.server.windows, user: &self.call.user },
+        }
+    }
+
+    /// Waits for all that is acknowledged, so that what is read is the latest.
+    async fn fresh(&self) -> Result<(), ApiError> {
+        self.call.server.windows.fresh().await.map_err(|error| self.late(&error))
+    }
+
+    fn late(&self, error: &FreshError) -> ApiError {
+        tracing::warn!(%error, resource = self.resource.plural, "windows are behind");
+        ApiError::server_timeout(self.resource, self.call.target.verb, 1)
+    }
+
+    /// The object of this name now, or 404.
+    async fn current(&self, name: &str) -> Result<Arc<Object>, ApiError> {
+        self.fresh().await?;
+        self.window.get(&self.key(name)).ok_or_else(|| ApiError::not_found(self.call.resource, name))
+    }
+
+    /// Stores `bytes` as the object `name`.
+    async fn put(&self, name: &str, bytes: Bytes, expect: Expect) -> Result<Committed, ApiError> {
+        let happened = if expect == Expect::Absent { Happened::Added } else { Happened::Modified };
+        let Some(revision) = self.commit(name, expect, Change::Put(bytes.clone())).await? else {
+            return Ok(Committed::Lost);
+        };
+        let key = self.key(name);
+        let shared = self.window.get(&key).filter(|object| object.revision == revision);
+        let object = match shared {
+            Some(object) => object,
+            None => self.unshared(&key, revision, bytes, happened)?,
+        };
+        Ok(Committed::Done(object))
+    }
+
+    /// Removes the object; answers its last state at the revision of the removal.
+    async fn remove(&self, name: &str, current: &Object) -> Result<Committed, ApiError> {
+        let Some(revision) = self.commit(name, Expect::At(current.revision), Change::Delete).await? else {
+            return Ok(Committed::Lost);
+        };
+        let gone =
+            current.tombstone(revision).map_err(|_| ApiError::internal("the stored object is damaged"))?;
+        Ok(Committed::Done(Arc::new(gone)))
+    }
+
+    async fn commit(&self, name: &str, expect: Expect, change: Change) -> Result<Option<Revision>, ApiError> {
+        let server = &self.call.server;
+        let key = format!("{PREFIX}{}/{}", self.resource.plural, self.key(name));
+        let revision = match server.store.write(store::Write { key, expect, change }).await {
+            Ok(revision) => revision,
+            Err(WriteError::Mismatch { .. }) => return Ok(None),
+            Err(error @ WriteError::Unknown { .. }) => {
+                tracing::error!(%error, source = ?std::error::Error::source(&error), "a write may have happened");
+                return Err(ApiError::internal("the outcome of the write is unknown"));
+            }
+            Err(error @ WriteError::Refused { .. }) => {
+                tracing::error!(%error, source = ?std::error::Error::source(&error), "a write was refused");
+                return Err(ApiError::unavailable("the store does not take writes now"));
+            }
+        };
+        server.windows.reach(revision).await.map_err(|error| self.late(&error))?;
+        if self.resource.group == "rbac.authorization.k8s.io" {
+            server.refresh_policy();
+        }
+        Ok(Some(revision))
+    }
+
+    /// An object that the window does not have: of a dry run, or already overtaken.
+    fn unshared(
+        &self,
+        key: &str,
+        revision: Revision,
+        bytes: Bytes,
+        happened: Happened,
+    ) -> Result<Arc<Object>, ApiError> {
+        Object::from_stored(Arc::from(key), revision, bytes, happened)
+            .map(Arc::new)
+            .map_err(|_| ApiError::internal("the object cannot be encoded"))
+    }
+}

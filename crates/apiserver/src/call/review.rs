@@ -1,0 +1,125 @@
+//! Reviews: questions to the authorizer and about oneself, asked as creations of objects that are never stored.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use k8s_openapi::api::authentication::v1::{SelfSubjectReview, SelfSubjectReviewStatus, UserInfo};
+use k8s_openapi::api::authorization::v1::{
+    NonResourceAttributes, ResourceAttributes, SelfSubjectAccessReview, SubjectAccessReview,
+    SubjectAccessReviewStatus,
+};
+
+use api::field::{FieldError, Path};
+
+use super::Call;
+use crate::access::{Attributes, Decision, User};
+use crate::answer;
+use crate::body::Body;
+use crate::decode::{Payload, decode};
+use crate::error::ApiError;
+use crate::options::WriteOptions;
+
+impl Call {
+    pub(super) fn review(&self, body: Bytes) -> Result<Response<Body>, ApiError> {
+        let options = WriteOptions::parse(&self.query, "CreateOptions")?;
+        let payload = Payload::read(&self.headers, body, self.resource.kind)?;
+        payload.expect_kind(self.resource)?;
+        let mut warn = |text| self.warn(text);
+        match self.resource.kind {
+            "SelfSubjectAccessReview" => {
+                let mut review: SelfSubjectAccessReview =
+                    decode(&payload, self.resource, options.field_validation, &mut warn)?;
+                let spec = &review.spec;
+                let asked = self.asked(
+                    self.user.clone(),
+                    spec.resource_attributes.as_ref(),
+                    spec.non_resource_attributes.as_ref(),
+                )?;
+                review.status = Some(self.decide(&asked));
+                answer::json_response(StatusCode::CREATED, &review)
+            }
+            "SubjectAccessReview" => {
+                let mut review: SubjectAccessReview =
+                    decode(&payload, self.resource, options.field_validation, &mut warn)?;
+                let spec = &review.spec;
+                let user = User {
+                    name: spec.user.clone().unwrap_or_default(),
+                    uid: spec.uid.clone(),
+                    groups: spec.groups.clone().unwrap_or_default(),
+                    extra: spec.extra.clone().unwrap_or_default(),
+                };
+                if user.name.is_empty() && user.groups.is_empty() {
+                    let path = Path::new("spec").child("user");
+                    let error =
+                        FieldError::required(&path, "at least one of user or group must be specified");
+                    return Err(ApiError::invalid(self.resource.group, self.resource.kind, "", &[error]));
+                }
+                let asked = self.asked(
+                    user,
+                    spec.resource_attributes.as_ref(),
+                    spec.non_resource_attributes.as_ref(),
+                )?;
+                review.status = Some(self.decide(&asked));
+                answer::json_response(StatusCode::CREATED, &review)
+            }
+            "SelfSubjectReview" => {
+                let mut review: SelfSubjectReview =
+                    decode(&payload, self.resource, options.field_validation, &mut warn)?;
+                let extra: BTreeMap<_, _> = self.user.extra.clone();
+                let info = UserInfo {
+                    username: Some(self.user.name.clone()),
+                    uid: self.user.uid.clone(),
+                    groups: Some(self.user.groups.clone()),
+                    extra: (!extra.is_empty()).then_some(extra),
+                };
+                review.status = Some(SelfSubjectReviewStatus { user_info: Some(info) });
+                answer::json_response(StatusCode::CREATED, &review)
+            }
+            _ => Err(ApiError::unknown_path()),
+        }
+    }
+
+    fn asked(
+        &self,
+        user: User,
+        resource: Option<&ResourceAttributes>,
+        path: Option<&NonResourceAttributes>,
+    ) -> Result<Attributes, ApiError> {
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        match (resource, path) {
+            (Some(resource), None) => Ok(Attributes {
+                user,
+                verb: text(&resource.verb),
+                group: text(&resource.group),
+                version: text(&resource.version),
+                resource: text(&resource.resource),
+                subresource: text(&resource.subresource),
+                namespace: text(&resource.namespace),
+                name: text(&resource.name),
+                ..Attributes::default()
+            }),
+            (None, Some(path)) => Ok(Attributes {
+                user,
+                verb: text(&path.verb),
+                path: text(&path.path),
+                ..Attributes::default()
+            }),
+            _ => {
+                let detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+                let path = Path::new("spec").child("resourceAttributes");
+                let error = FieldError::invalid(&path, serde_json::Value::Null, detail);
+                Err(ApiError::invalid(self.resource.group, self.resource.kind, "", &[error]))
+            }
+        }
+    }
+
+    fn decide(&self, asked: &Attributes) -> SubjectAccessReviewStatus {
+        match self.server.authorizer.authorize(asked) {
+            Decision::Allow => SubjectAccessReviewStatus { allowed: true, ..Default::default() },
+            Decision::Deny { message } => {
+                SubjectAccessReviewStatus { allowed: false, reason: Some(message), ..Default::default() }
+            }
+        }
+    }
+}

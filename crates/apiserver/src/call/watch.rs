@@ -1,0 +1,321 @@
+//! Watch: a cursor in a window, read into the response one batch at a time.
+//!
+//! The response owns nothing but its cursor; what it sends are the window's own buffers. Upstream:
+//! `apiserver/pkg/storage/cacher/cache_watcher.go` for what a change looks like through a selector.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::stream;
+use http::{HeaderValue, Response, header};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use process::Shutdown;
+use serde_json::json;
+use store::Revision;
+use tokio::time::Instant;
+
+use super::Stored;
+use crate::answer::Shape;
+use crate::body::{Body, BoxError};
+use crate::error::ApiError;
+use crate::limits::{BOOKMARK_INTERVAL, WATCH_BATCH_EVENTS_MAX, WATCH_TIMEOUT_MIN, WATCHES_MAX};
+use crate::object::{CLOSING, Happened, Object};
+use crate::options::{ListOptions, Selection};
+use crate::server::Inner;
+use crate::table::Headers;
+use crate::window::{Cursor, Event, Fallen, Lane};
+
+/// Time before the end of a watch at which it says how far it has come.
+const LAST_BOOKMARK: Duration = Duration::from_secs(2);
+
+impl Stored<'_> {
+    pub(super) async fn watch(&self) -> Result<Response<Body>, ApiError> {
+        let namespace = self.namespace();
+        let mut options = ListOptions::parse(&self.call.query, namespace, self.strategy.selectable(), true)?;
+        if !self.call.target.name.is_empty() {
+            let field = "metadata.name".to_owned();
+            let value = self.call.target.name.clone();
+            let comparison = api::fields::Comparison::Equals;
+            options.selection.fields.terms.push(api::fields::Term { field, comparison, value });
+        }
+        let open = Open::new(&self.call.server)?;
+        let (pending, cursor) = self.begin(&options).await?;
+        let timeout = timeout(options.timeout_seconds);
+        let now = Instant::now();
+        let watching = Watching {
+            shape: self.shape,
+            selection: options.selection,
+            cursor,
+            pending,
+            headers: Headers::Shown,
+            bookmarks: options.bookmarks,
+            bookmark_at: now + BOOKMARK_INTERVAL.min(timeout.saturating_sub(LAST_BOOKMARK)),
+            ends_at: now + timeout,
+            ending: self.call.server.ending.clone(),
+            _open: open,
+        };
+        let frames = stream::unfold(watching, |mut watching| async move {
+            let bytes = watching.next().await?;
+            Some((Ok::<_, BoxError>(Frame::data(bytes)), watching))
+        });
+        let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+        let accept = self.call.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let content_type = match accept {
+            Some(accept) if accept.contains("stream=watch") => "application/json;stream=watch",
+            _ => "application/json",
+        };
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        Ok(response)
+    }
+
+    /// What the watch says first, and from where it goes on.
+    async fn begin(&self, options: &ListOptions) -> Result<(VecDeque<Said>, Cursor), ApiError> {
+        let selection = &options.selection;
+        let lane = lane(selection);
+        let after = options.resource_version.filter(|version| version.0 > 0);
+        let initial = options.initial_events.unwrap_or(after.is_none());
+        if !initial {
+            let from = match after {
+                Some(version) => version,
+                None => {
+                    self.fresh().await?;
+                    self.call.server.windows.applied()
+                }
+            };
+            let cursor = self.window.watch_after(lane, from).map_err(|fallen| too_old(from, fallen))?;
+            return Ok((VecDeque::new(), cursor));
+        }
+        match after {
+            Some(version) => self.not_older_than(version).await?,
+            None if options.resource_version.is_none() => self.fresh().await?,
+            None => {}
+        }
+        let prefix = selection.prefix();
+        let (view, cursor) = self.window.watch_from_now(lane, &prefix, |object| selection.matches(object));
+        let mut pending: VecDeque<Said> = view.objects.into_iter().map(Said::Added).collect();
+        if options.initial_events == Some(true) {
+            pending.push_back(Said::InitialEnd(view.revision));
+        }
+        Ok((pending, cursor))
+    }
+}
+
+/// The watchers that a change of an object outside of the selection need not wake.
+fn lane(selection: &Selection) -> Lane {
+    if let Some(name) = selection.fields.exact_value("metadata.name") {
+        return Lane::Name(name.to_owned());
+    }
+    match selection.fields.exact_value("spec.nodeName") {
+        Some(node) if !node.is_empty() => Lane::Node(node.to_owned()),
+        _ => Lane::All,
+    }
+}
+
+fn too_old(asked: Revision, fallen: Fallen) -> ApiError {
+    ApiError::expired(format!("too old resource version: {} ({})", asked.0, fallen.oldest.0))
+}
+
+/// As asked; else upstream's random time, so that ten thousand agents do not come back at once.
+fn timeout(asked: Option<u64>) -> Duration {
+    if let Some(seconds) = asked.filter(|seconds| *seconds > 0) {
+        return Duration::from_secs(seconds);
+    }
+    let mut random = [0u8; 2];
+    // Without randomness every watch gets the shortest time.
+    let _ = getrandom::fill(&mut random);
+    WATCH_TIMEOUT_MIN + WATCH_TIMEOUT_MIN * u32::from(u16::from_le_bytes(random)) / 65_536
+}
+
+/// Counts the open watches.
+struct Open(Arc<Inner>);
+
+impl Open {
+    fn new(server: &Arc<Inner>) -> Result<Open, ApiError> {
+        let open = Open(Arc::clone(server));
+        if server.watches.fetch_add(1, Ordering::Relaxed) >= WATCHES_MAX {
+            return Err(ApiError::too_many_requests("too many watches are open, please try again later", 1));
+        }
+        Ok(open)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.watches.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a watch has to say before its cursor.
+enum Said {
+    Added(Arc<Object>),
+    InitialEnd(Revision),
+}
+
+struct Watching {
+    shape: Shape,
+    selection: Selection,
+    cursor: Cursor,
+    pending: VecDeque<Said>,
+    headers: Headers,
+    bookmarks: bool,
+    bookmark_at: Instant,
+    ends_at: Instant,
+    ending: Shutdown,
+    _open: Open,
+}
+
+impl Watching {
+    /// The next bytes; nothing when the watch has ended.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let bytes = self.ready();
+            if let Some(bytes) = bytes {
+                return Some(bytes);
+            }
+            let now = Instant::now();
+            if now >= self.ends_at || self.ending.is_cancelled() {
+                return None;
+            }
+            if self.bookmarks && now >= self.bookmark_at {
+                let last = self.ends_at - LAST_BOOKMARK;
+                self.bookmark_at = now + BOOKMARK_INTERVAL;
+                if self.bookmark_at > last && now < last {
+                    self.bookmark_at = last;
+                }
+                if let Some(revision) = self.cursor.revision_if_idle() {
+                    return Some(self.bookmark(revision, false));
+                }
+            }
+            let wake = if self.bookmarks { self.bookmark_at.min(self.ends_at) } else { self.ends_at };
+            // All three may be dropped: the wake-up is kept by the cursor, the others only look at a state.
+            tokio::select! {
+                () = self.cursor.woken() => {}
+                () = tokio::time::sleep_until(wake) => {}
+                () = self.ending.cancelled() => {}
+            }
+        }
+    }
+
+    /// What can be said now, many events in one piece.
+    fn ready(&mut self) -> Option<Bytes> {
+        if self.ending.is_cancelled() {
+            return None;
+        }
+        let mut out = Pieces::default();
+        for _ in 0..WATCH_BATCH_EVENTS_MAX {
+            match self.pending.pop_front() {
+                Some(Said::Added(object)) => self.say(Happened::Added, &object, &mut out),
+                Some(Said::InitialEnd(revision)) => out.push(self.bookmark(revision, true)),
+                None => break,
+            }
+        }
+        if !out.is_empty() {
+            return Some(out.finish());
+        }
+        while out.is_empty() {
+            match self.cursor.read(WATCH_BATCH_EVENTS_MAX) {
+                Ok(events) if events.is_empty() => return None,
+                Ok(events) => {
+                    for event in events {
+                        self.tell(&event, &mut out);
+                    }
+                }
+                Err(fallen) => {
+                    let error = too_old(fallen.oldest, fallen);
+                    let line = json!({"type": "ERROR", "object": error.status()});
+                    self.ends_at = Instant::now();
+                    self.bookmarks = false;
+                    return Some(Bytes::from(format!("{line}\n")));
+                }
+            }
+        }
+        Some(out.finish())
+    }
+
+    /// An event as it looks through the selection.
+    fn tell(&mut self, event: &Event, out: &mut Pieces) {
+        let was = event.previous.as_deref().is_some_and(|previous| self.selection.matches(previous));
+        let is = event.happened != Happened::Deleted && self.selection.matches(&event.object);
+        match (was, is) {
+            (false, false) => {}
+            (false, true) => self.say(Happened::Added, &event.object, out),
+            (true, true) => self.say(Happened::Modified, &event.object, out),
+            (true, false) if event.happened == Happened::Deleted => {
+                self.say(Happened::Deleted, &event.object, out);
+            }
+            (true, false) => {
+                // The object lives on, outside of the selection: the client sees its last state inside.
+                let last = event.previous.as_ref().map(|previous| previous.tombstone(event.revision));
+                if let Some(Ok(last)) = last {
+                    self.say(Happened::Deleted, &last, out);
+                }
+            }
+        }
+    }
+
+    fn say(&mut self, happened: Happened, object: &Object, out: &mut Pieces) {
+        if self.shape.is_plain() {
+            match object.frame(happened) {
+                Some(frame) => out.push(frame),
+                None => {
+                    out.push(Bytes::from_static(happened.opening().as_bytes()));
+                    out.push(object.json());
+                    out.push(Bytes::from_static(CLOSING.as_bytes()));
+                }
+            }
+            return;
+        }
+        match self.shape.render(object, self.headers) {
+            Ok(value) => {
+                self.headers = Headers::Omitted;
+                out.push(Bytes::from(format!("{}{value}{CLOSING}", happened.opening())));
+            }
+            Err(error) => tracing::warn!(%error, key = %object.key, "left out of a watch"),
+        }
+    }
+
+    fn bookmark(&self, revision: Revision, initial_end: bool) -> Bytes {
+        let mut metadata = json!({"resourceVersion": revision.0.to_string(), "creationTimestamp": null});
+        if initial_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let line = json!({"type": "BOOKMARK", "object": {
+            "kind": self.shape.resource.kind,
+            "apiVersion": self.shape.resource.api_version(),
+            "metadata": metadata,
+        }});
+        Bytes::from(format!("{line}\n"))
+    }
+}
+
+/// Bytes that go out together; a single piece is handed on without a copy.
+#[derive(Default)]
+struct Pieces {
+    single: Option<Bytes>,
+    many: BytesMut,
+}
+
+impl Pieces {
+    fn push(&mut self, bytes: Bytes) {
+        if !self.many.is_empty() {
+            self.many.extend_from_slice(&bytes);
+        } else if let Some(first) = self.single.take() {
+            self.many.extend_from_slice(&first);
+            self.many.extend_from_slice(&bytes);
+        } else {
+            self.single = Some(bytes);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.single.is_none() && self.many.is_empty()
+    }
+
+    fn finish(self) -> Bytes {
+        self.single.unwrap_or_else(|| self.many.freeze())
+    }
+}

@@ -1,0 +1,173 @@
+//! Create, update, patch.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use patch::{PatchErrorClass, PatchKind};
+use serde_json::Value;
+use store::{Expect, Revision};
+
+use super::{Committed, Stored};
+use crate::body::Body;
+use crate::decode::Payload;
+use crate::error::ApiError;
+use crate::kinds::Part;
+use crate::legacy;
+use crate::limits::{CONFLICT_TRIES_MAX, GENERATE_NAME_TRIES_MAX};
+use crate::object::{Happened, Object};
+use crate::options::{FieldValidation, Persistence, WriteOptions};
+use crate::pipeline::Outcome;
+
+impl Stored<'_> {
+    pub(super) async fn create(&self, body: Bytes) -> Result<Response<Body>, ApiError> {
+        let options = WriteOptions::parse(&self.call.query, "CreateOptions")?;
+        let payload = self.read_body(body)?;
+        let object = self.create_from(&payload, "", options).await?;
+        self.object_answer(StatusCode::CREATED, &object)
+    }
+
+    async fn create_from(
+        &self,
+        payload: &Payload,
+        name: &str,
+        options: WriteOptions,
+    ) -> Result<Arc<Object>, ApiError> {
+        self.fresh().await?;
+        let mut validation = options.field_validation;
+        let mut tried = String::new();
+        for _ in 0..GENERATE_NAME_TRIES_MAX {
+            let write = self.write(name, Part::Main, validation);
+            let draft = self.strategy.create(&write, payload, &mut |text| self.call.warn(text))?;
+            // What is told once is not told again with the next name.
+            validation = FieldValidation::Ignore;
+            let key = self.key(&draft.name);
+            if options.persistence == Persistence::DryRun {
+                if self.window.get(&key).is_some() {
+                    return Err(ApiError::already_exists(self.call.resource, &draft.name));
+                }
+                return self.unshared(&key, Revision(0), draft.bytes, Happened::Added);
+            }
+            match self.put(&draft.name, draft.bytes, Expect::Absent).await? {
+                Committed::Done(object) => return Ok(object),
+                Committed::Lost if draft.generated => tried = draft.name,
+                Committed::Lost => {
+                    return Err(ApiError::already_exists(self.call.resource, &draft.name));
+                }
+            }
+        }
+        Err(ApiError::generate_name_conflict(self.call.resource, &tried))
+    }
+
+    pub(super) async fn update(&self, body: Bytes, part: Part) -> Result<Response<Body>, ApiError> {
+        let options = WriteOptions::parse(&self.call.query, "UpdateOptions")?;
+        let payload = self.read_body(body)?;
+        let name = self.call.target.name.as_str();
+        let mut validation = options.field_validation;
+        for _ in 0..CONFLICT_TRIES_MAX {
+            self.fresh().await?;
+            let Some(current) = self.window.get(&self.key(name)) else {
+                if self.resource.create_on_update && part == Part::Main {
+                    let options = WriteOptions { field_validation: validation, ..options };
+                    let object = self.create_from(&payload, name, options).await?;
+                    return self.object_answer(StatusCode::CREATED, &object);
+                }
+                return Err(ApiError::not_found(self.call.resource, name));
+            };
+            let write = self.write(name, part, validation);
+            let outcome =
+                self.strategy.update(&write, &current, &payload, &mut |text| self.call.warn(text))?;
+            validation = FieldValidation::Ignore;
+            if let Some(object) = self.settle(name, &current, outcome, options.persistence).await? {
+                return self.object_answer(StatusCode::OK, &object);
+            }
+        }
+        Err(ApiError::modified(self.call.resource, name))
+    }
+
+    pub(super) async fn patch(&self, body: Bytes, part: Part) -> Result<Response<Body>, ApiError> {
+        let options = WriteOptions::parse(&self.call.query, "PatchOptions")?;
+        let content_type = self.call.headers.get(http::header::CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let Some(kind) = PatchKind::from_content_type(content_type) else {
+            let accepted: Vec<&str> = PatchKind::ALL.iter().map(|kind| kind.content_type()).collect();
+            return Err(ApiError::unsupported_media_type(&accepted));
+        };
+        let document: Value = serde_json::from_slice(&body)
+            .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
+        let name = self.call.target.name.as_str();
+        let mut validation = options.field_validation;
+        for _ in 0..CONFLICT_TRIES_MAX {
+            let current = self.current(name).await?;
+            let payload = self.patched(&current, kind, &document)?;
+            let write = self.write(name, part, validation);
+            let outcome =
+                self.strategy.update(&write, &current, &payload, &mut |text| self.call.warn(text))?;
+            validation = FieldValidation::Ignore;
+            if let Some(object) = self.settle(name, &current, outcome, options.persistence).await? {
+                return self.object_answer(StatusCode::OK, &object);
+            }
+        }
+        Err(ApiError::modified(self.call.resource, name))
+    }
+
+    /// The whole object that a patch makes, as stored.
+    fn patched(&self, current: &Object, kind: PatchKind, document: &Value) -> Result<Payload, ApiError> {
+        let value: Value = serde_json::from_slice(&current.json())
+            .map_err(|_| ApiError::internal("the stored object is damaged"))?;
+        let value = legacy::from_storage(self.call.resource, value)?;
+        let patched = patch::apply(kind, self.call.resource.definition, &value, document).map_err(
+            |error| match error.class() {
+                PatchErrorClass::BadRequest => ApiError::bad_request(error.to_string()),
+                PatchErrorClass::Unprocessable => ApiError::unprocessable(error.to_string()),
+                PatchErrorClass::TooLarge => ApiError::too_large(error),
+            },
+        )?;
+        let payload = Payload::Value(patched);
+        payload.expect_kind(self.call.resource)?;
+        self.to_storage(payload)
+    }
+
+    /// Stores what an update came to; nothing if the object changed meanwhile.
+    async fn settle(
+        &self,
+        name: &str,
+        current: &Arc<Object>,
+        outcome: Outcome,
+        persistence: Persistence,
+    ) -> Result<Option<Arc<Object>>, ApiError> {
+        if persistence == Persistence::DryRun {
+            let object = match outcome {
+                Outcome::Same | Outcome::Remove => Arc::clone(current),
+                Outcome::Put(bytes) => {
+                    self.unshared(&current.key, current.revision, bytes, Happened::Modified)?
+                }
+            };
+            return Ok(Some(object));
+        }
+        let committed = match outcome {
+            Outcome::Same => return Ok(Some(Arc::clone(current))),
+            Outcome::Put(bytes) => self.put(name, bytes, Expect::At(current.revision)).await?,
+            Outcome::Remove => self.remove(name, current).await?,
+        };
+        Ok(match committed {
+            Committed::Done(object) => Some(object),
+            Committed::Lost => None,
+        })
+    }
+
+    /// The body as the stored kind.
+    fn read_body(&self, body: Bytes) -> Result<Payload, ApiError> {
+        let payload = Payload::read(&self.call.headers, body, self.call.resource.kind)?;
+        payload.expect_kind(self.call.resource)?;
+        self.to_storage(payload)
+    }
+
+    fn to_storage(&self, payload: Payload) -> Result<Payload, ApiError> {
+        if self.call.resource.stored_as.is_none() {
+            return Ok(payload);
+        }
+        let value = payload.into_value(self.call.resource.kind)?;
+        Ok(Payload::Value(legacy::to_storage(self.call.resource, value)?))
+    }
+}

@@ -1,0 +1,256 @@
+//! From a request's body to a typed object, once.
+//!
+//! JSON or YAML; fields that the kind does not have and fields that stand twice are found on the way and refused, told as
+//! warnings or ignored, as the client asked (`fieldValidation`). Texts follow upstream's decoder.
+
+use std::fmt;
+
+use api::scheme::Resource;
+use bytes::Bytes;
+use http::HeaderMap;
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::error::ApiError;
+use crate::options::FieldValidation;
+
+/// What bodies of objects may be.
+pub const BODY_TYPES: &[&str] = &["application/json", "application/yaml"];
+
+/// A body that is known to be well formed, or a value computed from one.
+#[derive(Debug, Clone)]
+pub enum Payload {
+    Json(Bytes),
+    Value(Value),
+}
+
+/// What kind a body says that it is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TypeMeta {
+    pub api_version: Option<String>,
+    pub kind: Option<String>,
+}
+
+impl Payload {
+    /// Reads a body by its content type; without one it is JSON.
+    pub fn read(headers: &HeaderMap, body: Bytes, kind: &str) -> Result<Payload, ApiError> {
+        let content_type = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media_type = content_type.unwrap_or("application/json").split(';').next().unwrap_or("").trim();
+        match media_type {
+            "application/json" | "" | "*/*" => Ok(Payload::Json(body)),
+            "application/yaml" => {
+                let value = serde_saphyr::from_slice::<Value>(&body)
+                    .map_err(|error| unrecognized(kind, &format!("yaml: {error}"), &body))?;
+                Ok(Payload::Value(value))
+            }
+            _ => Err(ApiError::unsupported_media_type(BODY_TYPES)),
+        }
+    }
+
+    pub fn type_meta(&self, kind: &str) -> Result<TypeMeta, ApiError> {
+        match self {
+            Payload::Json(bytes) => serde_json::from_slice(bytes)
+                .map_err(|error| unrecognized(kind, &format!("json parse error: {error}"), bytes)),
+            Payload::Value(value) => TypeMeta::deserialize(value)
+                .map_err(|error| unrecognized(kind, &format!("json parse error: {error}"), b"")),
+        }
+    }
+
+    pub fn into_value(self, kind: &str) -> Result<Value, ApiError> {
+        match self {
+            Payload::Json(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|error| unrecognized(kind, &format!("json parse error: {error}"), &bytes)),
+            Payload::Value(value) => Ok(value),
+        }
+    }
+
+    /// Refuses a body of another kind or version than the URL's.
+    pub fn expect_kind(&self, resource: &Resource) -> Result<(), ApiError> {
+        let found = self.type_meta(resource.kind)?;
+        let expected = resource.api_version();
+        if let Some(version) = found.api_version.filter(|version| !version.is_empty() && *version != expected)
+        {
+            return Err(ApiError::bad_request(format!(
+                "the API version in the data ({version}) does not match the expected API version ({expected})"
+            )));
+        }
+        if let Some(kind) = found.kind.filter(|kind| !kind.is_empty() && kind != resource.kind) {
+            let text = format!(
+                "converting ({expected}.{kind}) to ({expected}.{}): unknown conversion",
+                resource.kind
+            );
+            return Err(not_handled(&kind, resource, &text));
+        }
+        Ok(())
+    }
+}
+
+/// The body is no object at all.
+fn unrecognized(kind: &str, why: &str, body: &[u8]) -> ApiError {
+    const SHOWN_BYTES_MAX: usize = 64;
+    let shown: String = body.iter().take(SHOWN_BYTES_MAX).map(|byte| format!("{byte:02x}")).collect();
+    ApiError::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; {why} ({shown})"
+    ))
+}
+
+fn not_handled(kind: &str, resource: &Resource, why: &str) -> ApiError {
+    ApiError::bad_request(format!(
+        "{kind} in version \"{}\" cannot be handled as a {}: {why}",
+        resource.version, resource.kind
+    ))
+}
+
+/// A typed object from a payload; `warn` is told what is to be said in Warning headers.
+pub fn decode<T: serde::de::DeserializeOwned>(
+    payload: &Payload,
+    resource: &Resource,
+    validation: FieldValidation,
+    warn: &mut dyn FnMut(String),
+) -> Result<T, ApiError> {
+    let mut found = Vec::new();
+    let decoded: Result<T, serde_json::Error> = match payload {
+        Payload::Json(bytes) => {
+            let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+            let decoded = ignored(&mut deserializer, &mut found);
+            decoded.and_then(|object| deserializer.end().map(|()| object))
+        }
+        Payload::Value(value) => ignored(value, &mut found),
+    };
+    let object = decoded.map_err(|error| not_handled(resource.kind, resource, &format!("json: {error}")))?;
+    if validation == FieldValidation::Ignore {
+        return Ok(object);
+    }
+    if let Payload::Json(bytes) = payload {
+        duplicates(bytes, &mut found);
+    }
+    if found.is_empty() {
+        return Ok(object);
+    }
+    if validation == FieldValidation::Strict {
+        let text = format!("strict decoding error: {}", found.join(", "));
+        return Err(not_handled(resource.kind, resource, &text));
+    }
+    found.into_iter().for_each(warn);
+    Ok(object)
+}
+
+fn ignored<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+    found: &mut Vec<String>,
+) -> Result<T, D::Error> {
+    serde_ignored::deserialize(deserializer, |path| {
+        let mut text = String::new();
+        write_path(&path, &mut text);
+        found.push(format!("unknown field \"{text}\""));
+    })
+}
+
+/// A path in upstream's notation: `spec.containers[0].imagee`.
+fn write_path(path: &serde_ignored::Path<'_>, out: &mut String) {
+    use serde_ignored::Path;
+    match path {
+        Path::Root => {}
+        Path::Seq { parent, index } => {
+            write_path(parent, out);
+            out.push_str(&format!("[{index}]"));
+        }
+        Path::Map { parent, key } => {
+            write_path(parent, out);
+            if !out.is_empty() {
+                out.push('.');
+            }
+            out.push_str(key);
+        }
+        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
+            write_path(parent, out);
+        }
+    }
+}
+
+/// Adds each field that stands twice in one object of the JSON.
+fn duplicates(json: &[u8], found: &mut Vec<String>) {
+    let mut path = String::new();
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    // The typed decoder has already refused what is malformed.
+    let _ = Scan { path: &mut path, found }.deserialize(&mut deserializer);
+}
+
+struct Scan<'a> {
+    path: &'a mut String,
+    found: &'a mut Vec<String>,
+}
+
+impl<'de> DeserializeSeed<'de> for Scan<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Scan<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let length = self.path.len();
+        let mut index = 0usize;
+        loop {
+            self.path.push_str(&format!("[{index}]"));
+            let item = items.next_element_seed(Scan { path: self.path, found: self.found })?;
+            self.path.truncate(length);
+            if item.is_none() {
+                return Ok(());
+            }
+            index += 1;
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let length = self.path.len();
+        let mut seen: Vec<String> = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if length > 0 {
+                self.path.push('.');
+            }
+            self.path.push_str(&key);
+            if seen.contains(&key) {
+                self.found.push(format!("duplicate field \"{}\"", self.path));
+            }
+            map.next_value_seed(Scan { path: self.path, found: self.found })?;
+            self.path.truncate(length);
+            seen.push(key);
+        }
+        Ok(())
+    }
+}

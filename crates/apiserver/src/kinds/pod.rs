@@ -1,0 +1,205 @@
+//! Pod: status through its subresource, deletion with grace, assignment to a node through its binding.
+//!
+//! Upstream: `pkg/registry/core/pod/strategy.go`, `storage.go` (binding).
+
+use std::collections::BTreeMap;
+
+use api::pod::{is_terminal, node_name};
+use api::well_known::pod_condition;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Binding, Pod, PodCondition, PodSpec, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{Kind, reference};
+use crate::access::Referenced;
+use crate::admission::{Admission, priority, service_account, toleration};
+use crate::error::ApiError;
+
+impl Kind for Pod {
+    const SELECTABLE: &'static [&'static str] = &[
+        "spec.nodeName",
+        "spec.restartPolicy",
+        "spec.schedulerName",
+        "spec.serviceAccountName",
+        "spec.hostNetwork",
+        "status.phase",
+        "status.podIP",
+        "status.podIPs",
+        "status.nominatedNodeName",
+    ];
+
+    fn selectable(&self) -> BTreeMap<String, String> {
+        let spec = self.spec.as_ref();
+        let status = self.status.as_ref();
+        let host_network = spec.and_then(|spec| spec.host_network).unwrap_or(false);
+        let address = status.and_then(|status| status.pod_ip.clone());
+        [
+            ("spec.nodeName", spec.and_then(|spec| spec.node_name.clone())),
+            ("spec.restartPolicy", spec.and_then(|spec| spec.restart_policy.clone())),
+            ("spec.schedulerName", spec.and_then(|spec| spec.scheduler_name.clone())),
+            ("spec.serviceAccountName", spec.and_then(|spec| spec.service_account_name.clone())),
+            ("spec.hostNetwork", Some(host_network.to_string())),
+            ("status.phase", status.and_then(|status| status.phase.clone())),
+            ("status.podIP", address.clone()),
+            ("status.podIPs", address),
+            ("status.nominatedNodeName", status.and_then(|status| status.nominated_node_name.clone())),
+        ]
+        .into_iter()
+        .filter_map(|(field, value)| Some((field.to_owned(), value.filter(|value| !value.is_empty())?)))
+        .collect()
+    }
+
+    fn references(&self) -> Vec<String> {
+        self.spec.as_ref().map(needs).unwrap_or_default()
+    }
+
+    fn prepare_create(&mut self, _now: Timestamp) -> Result<(), ApiError> {
+        self.status = Some(PodStatus {
+            phase: Some("Pending".to_owned()),
+            qos_class: Some(
+                self.spec.as_ref().map_or("BestEffort", |spec| api::pod::qos_class(spec).as_str()).to_owned(),
+            ),
+            ..PodStatus::default()
+        });
+        Ok(())
+    }
+
+    fn prepare_update(&mut self, old: &Self) {
+        self.status.clone_from(&old.status);
+    }
+
+    fn prepare_status(&mut self, old: &Self) {
+        self.spec.clone_from(&old.spec);
+        // A status says nothing about deletion and owners.
+        self.metadata.deletion_timestamp.clone_from(&old.metadata.deletion_timestamp);
+        self.metadata.owner_references.clone_from(&old.metadata.owner_references);
+        if let Some(status) = &mut self.status
+            && status.qos_class.is_none()
+        {
+            status.qos_class = old.status.as_ref().and_then(|status| status.qos_class.clone());
+        }
+    }
+
+    fn generation_changed(&self, old: &Self) -> Option<bool> {
+        Some(self.spec != old.spec)
+    }
+
+    fn grace_seconds(&self, asked: Option<i64>) -> Option<i64> {
+        Some(grace_seconds(self, asked))
+    }
+
+    fn admit_create(&mut self, admission: &Admission<'_>) -> Result<(), ApiError> {
+        service_account::admit(self, admission)?;
+        priority::admit(self, admission)?;
+        toleration::admit(self);
+        admission.node_may_create_pod(self)
+    }
+
+    fn admit_update(&mut self, old: &Self, _admission: &Admission<'_>) -> Result<(), ApiError> {
+        // Resolved at creation; a client that sends the manifest again does not unset them.
+        if let (Some(spec), Some(old)) = (&mut self.spec, &old.spec) {
+            if spec.priority.is_none() {
+                spec.priority = old.priority;
+            }
+            if spec.preemption_policy.is_none() {
+                spec.preemption_policy.clone_from(&old.preemption_policy);
+            }
+            if spec.service_account_name.is_none() {
+                spec.service_account_name.clone_from(&old.service_account_name);
+            }
+            if spec.affinity.is_none() {
+                spec.affinity.clone_from(&old.affinity);
+            }
+        }
+        toleration::admit(self);
+        Ok(())
+    }
+}
+
+/// How long a pod's deletion may take: as asked, or as the pod says; at once where nothing runs.
+fn grace_seconds(pod: &Pod, asked: Option<i64>) -> i64 {
+    let own = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+    // COMPAT(v1): the system's default where an old object has none.
+    let grace = asked.or(own).unwrap_or(30);
+    if node_name(pod).is_none() || is_terminal(pod) {
+        return 0;
+    }
+    if grace < 0 { 1 } else { grace }
+}
+
+/// Carries out a binding: the pod is on the node from now on. An error text becomes a 409.
+pub fn assign(pod: &mut Pod, binding: &Binding, now: Timestamp) -> Result<(), String> {
+    let name = pod.metadata.name.clone().unwrap_or_default();
+    if pod.metadata.deletion_timestamp.is_some() {
+        return Err(format!("pod {name} is being deleted, cannot be assigned to a host"));
+    }
+    let spec = pod.spec.get_or_insert_default();
+    if let Some(node) = spec.node_name.as_deref().filter(|node| !node.is_empty()) {
+        return Err(format!("pod {name} is already assigned to node {node:?}"));
+    }
+    if spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()) {
+        return Err(format!("pod {name} has non-empty .spec.schedulingGates"));
+    }
+    spec.node_name = Some(binding.target.name.clone().unwrap_or_default());
+    if let Some(annotations) = binding.metadata.annotations.clone() {
+        pod.metadata.annotations.get_or_insert_default().extend(annotations);
+    }
+    let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
+    conditions.retain(|condition| condition.type_ != pod_condition::SCHEDULED);
+    conditions.push(PodCondition {
+        type_: pod_condition::SCHEDULED.to_owned(),
+        status: "True".to_owned(),
+        last_transition_time: Some(Time(now)),
+        ..PodCondition::default()
+    });
+    Ok(())
+}
+
+/// The secrets, config maps and service account that a pod on a node makes readable there.
+fn needs(spec: &PodSpec) -> Vec<String> {
+    let mut found = std::collections::BTreeSet::new();
+    let mut add = |kind: Referenced, name: &str| {
+        if !name.is_empty() {
+            found.insert(reference(kind, name));
+        }
+    };
+    for secret in spec.image_pull_secrets.iter().flatten() {
+        add(Referenced::Secret, &secret.name);
+    }
+    add(Referenced::ServiceAccount, spec.service_account_name.as_deref().unwrap_or_default());
+    for volume in spec.volumes.iter().flatten() {
+        if let Some(name) = volume.secret.as_ref().and_then(|secret| secret.secret_name.as_deref()) {
+            add(Referenced::Secret, name);
+        }
+        if let Some(map) = &volume.config_map {
+            add(Referenced::ConfigMap, &map.name);
+        }
+        for source in volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten()) {
+            if let Some(secret) = &source.secret {
+                add(Referenced::Secret, &secret.name);
+            }
+            if let Some(map) = &source.config_map {
+                add(Referenced::ConfigMap, &map.name);
+            }
+        }
+    }
+    for container in api::pod::all_containers(spec) {
+        for source in container.env_from.iter().flatten() {
+            if let Some(secret) = &source.secret_ref {
+                add(Referenced::Secret, &secret.name);
+            }
+            if let Some(map) = &source.config_map_ref {
+                add(Referenced::ConfigMap, &map.name);
+            }
+        }
+        for source in container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref()) {
+            if let Some(secret) = &source.secret_key_ref {
+                add(Referenced::Secret, &secret.name);
+            }
+            if let Some(map) = &source.config_map_key_ref {
+                add(Referenced::ConfigMap, &map.name);
+            }
+        }
+    }
+    found.into_iter().collect()
+}

@@ -1,0 +1,211 @@
+//! An object as it is stored and served: bytes with a small header.
+//!
+//! A write encodes the object once, with an empty resourceVersion whose place is remembered. When the store has
+//! committed it, the revision is spliced in and the bytes are framed as a watch event: GET, LIST and WATCH share that
+//! one buffer. Reads never decode; what they select by is in the header.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use k8s_openapi::Metadata;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::{Deserialize, Serialize};
+use store::Revision;
+
+/// What is selected by, without decoding the object.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    #[serde(rename = "n")]
+    pub name: String,
+    #[serde(rename = "s", default, skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    #[serde(rename = "u")]
+    pub uid: String,
+    #[serde(rename = "l", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The kind's selectable fields beside metadata.name and metadata.namespace.
+    #[serde(rename = "f", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
+    /// Seconds since the epoch.
+    #[serde(rename = "c", default)]
+    pub created_seconds: i64,
+    #[serde(rename = "d", default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleting: bool,
+    /// Names of objects that this one needs, by kind: what a node's agent may read for a pod that it runs.
+    #[serde(rename = "x", default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<String>,
+    /// Where the revision goes in the JSON.
+    #[serde(rename = "r")]
+    revision_at: usize,
+}
+
+impl Header {
+    /// A selectable field by its selector name.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        match name {
+            "metadata.name" => Some(&self.name),
+            "metadata.namespace" => Some(&self.namespace),
+            _ => self.fields.get(name).map(String::as_str),
+        }
+    }
+}
+
+/// Stored bytes that are none of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("stored object {key} is damaged")]
+pub struct Damaged {
+    pub key: String,
+}
+
+/// What happened to an object, as watchers are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Happened {
+    Added,
+    Modified,
+    Deleted,
+}
+
+impl Happened {
+    /// The beginning of the event's line, up to the object.
+    pub fn opening(self) -> &'static str {
+        match self {
+            Happened::Added => "{\"type\":\"ADDED\",\"object\":",
+            Happened::Modified => "{\"type\":\"MODIFIED\",\"object\":",
+            Happened::Deleted => "{\"type\":\"DELETED\",\"object\":",
+        }
+    }
+}
+
+/// The end of an event's line.
+pub const CLOSING: &str = "}\n";
+
+/// One object at one revision; never changes.
+#[derive(Debug)]
+pub struct Object {
+    /// `namespace/name`, or `name` for cluster-scoped objects.
+    pub key: Arc<str>,
+    pub revision: Revision,
+    pub header: Header,
+    happened: Happened,
+    /// `{"type":"MODIFIED","object":` … `}` + newline.
+    frame: Bytes,
+    /// The stored value, from which a tombstone at a later revision is made.
+    stored: Bytes,
+}
+
+impl Object {
+    /// From what the store holds.
+    pub fn from_stored(
+        key: Arc<str>,
+        revision: Revision,
+        stored: Bytes,
+        happened: Happened,
+    ) -> Result<Object, Damaged> {
+        let damaged = || Damaged { key: key.to_string() };
+        let newline = memchr::memchr(b'\n', &stored).ok_or_else(damaged)?;
+        let header: Header = serde_json::from_slice(&stored[..newline]).map_err(|_| damaged())?;
+        let json = &stored[newline + 1..];
+        let (before, after) = json.split_at_checked(header.revision_at).ok_or_else(damaged)?;
+        let digits = revision.0.to_string();
+        let opening = happened.opening();
+        let mut frame = Vec::with_capacity(opening.len() + json.len() + digits.len() + CLOSING.len());
+        frame.extend_from_slice(opening.as_bytes());
+        frame.extend_from_slice(before);
+        frame.extend_from_slice(digits.as_bytes());
+        frame.extend_from_slice(after);
+        frame.extend_from_slice(CLOSING.as_bytes());
+        Ok(Object { key, revision, header, happened, frame: Bytes::from(frame), stored })
+    }
+
+    /// The object as it was, at the revision of its deletion.
+    pub fn tombstone(&self, revision: Revision) -> Result<Object, Damaged> {
+        Object::from_stored(Arc::clone(&self.key), revision, self.stored.clone(), Happened::Deleted)
+    }
+
+    /// The object's JSON.
+    pub fn json(&self) -> Bytes {
+        self.frame.slice(self.happened.opening().len()..self.frame.len() - CLOSING.len())
+    }
+
+    /// The event line if this buffer says what `happened`; otherwise the caller frames [`json`](Object::json) itself.
+    pub fn frame(&self, happened: Happened) -> Option<Bytes> {
+        (self.happened == happened).then(|| self.frame.clone())
+    }
+
+    pub fn revision_text(&self) -> String {
+        self.revision.0.to_string()
+    }
+}
+
+/// A mark for the place of the revision that no client can guess.
+fn mark() -> &'static str {
+    static MARK: OnceLock<String> = OnceLock::new();
+    MARK.get_or_init(|| uuid::Uuid::new_v4().simple().to_string())
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("object could not be encoded")]
+pub struct EncodeError(#[source] serde_json::Error);
+
+/// The bytes to store for an object.
+pub fn encode<T>(
+    mut object: T,
+    fields: BTreeMap<String, String>,
+    references: Vec<String>,
+) -> Result<Bytes, EncodeError>
+where
+    T: Serialize + Metadata<Ty = ObjectMeta>,
+{
+    object.metadata_mut().resource_version = Some(mark().to_owned());
+    let json = serde_json::to_vec(&object).map_err(EncodeError)?;
+    let meta = object.metadata();
+    let at = memchr::memmem::find(&json, mark().as_bytes()).unwrap_or(json.len());
+    let header = Header {
+        name: meta.name.clone().unwrap_or_default(),
+        namespace: meta.namespace.clone().unwrap_or_default(),
+        uid: meta.uid.clone().unwrap_or_default(),
+        labels: meta.labels.clone().unwrap_or_default(),
+        fields,
+        created_seconds: meta.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
+        deleting: meta.deletion_timestamp.is_some(),
+        references,
+        revision_at: at,
+    };
+    let mut stored = serde_json::to_vec(&header).map_err(EncodeError)?;
+    stored.reserve(json.len() + 1);
+    stored.push(b'\n');
+    stored.extend_from_slice(&json[..at]);
+    stored.extend_from_slice(&json[at + mark().len()..]);
+    Ok(Bytes::from(stored))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    #[test]
+    fn revision_is_spliced_at_its_place_whatever_the_annotations_say() {
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some("a".to_owned());
+        object.metadata.annotations =
+            Some([("resourceVersion".to_owned(), "\"resourceVersion\":\"\"".to_owned())].into());
+        let stored = encode(object, BTreeMap::new(), Vec::new()).unwrap();
+        let read = Object::from_stored("ns/a".into(), Revision(42), stored, Happened::Added).unwrap();
+        let value: ConfigMap = serde_json::from_slice(&read.json()).unwrap();
+        assert_eq!(value.metadata.resource_version.as_deref(), Some("42"));
+        assert_eq!(value.metadata.name.as_deref(), Some("a"));
+        let gone = read.tombstone(Revision(43)).unwrap();
+        assert!(gone.frame(Happened::Deleted).unwrap().starts_with(b"{\"type\":\"DELETED\""));
+        assert!(gone.frame(Happened::Added).is_none());
+    }
+
+    #[test]
+    fn foreign_bytes_are_damaged_and_no_panic() {
+        for bytes in ["", "x", "{}\n", "{\"n\":\"a\",\"u\":\"b\",\"r\":99}\n{}"] {
+            let read = Object::from_stored("a".into(), Revision(1), Bytes::from(bytes), Happened::Added);
+            assert!(read.is_err(), "{bytes}");
+        }
+    }
+}

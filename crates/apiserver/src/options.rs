@@ -1,0 +1,299 @@
+//! The options of requests, parsed once: of writes, of lists and watches, of deletions.
+
+use api::field::{FieldError, Path};
+use api::{fields, label};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
+use store::Revision;
+
+use crate::error::ApiError;
+use crate::object::Object;
+use crate::request::Query;
+
+/// Whether a write is carried out or only tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Persistence {
+    Stored,
+    DryRun,
+}
+
+/// What happens to fields that the kind does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldValidation {
+    Ignore,
+    Warn,
+    Strict,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteOptions {
+    pub persistence: Persistence,
+    pub field_validation: FieldValidation,
+}
+
+impl WriteOptions {
+    /// `kind` is the options kind that upstream names in its refusal: `CreateOptions` and the like.
+    pub fn parse(query: &Query, kind: &str) -> Result<WriteOptions, ApiError> {
+        let mut errors = Vec::new();
+        let dry_run: Vec<&str> = query.all("dryRun").filter(|value| !value.is_empty()).collect();
+        let persistence = dry_run_of(&dry_run, &mut errors);
+        let field_validation = match query.get("fieldValidation").unwrap_or("") {
+            "" | "Warn" => FieldValidation::Warn,
+            "Strict" => FieldValidation::Strict,
+            "Ignore" => FieldValidation::Ignore,
+            other => {
+                let path = Path::new("fieldValidation");
+                errors.push(FieldError::not_supported(&path, other, &["Ignore", "Warn", "Strict"]));
+                FieldValidation::Warn
+            }
+        };
+        if kind == "PatchOptions" && query.get("force").is_some() {
+            errors
+                .push(FieldError::forbidden(&Path::new("force"), "may not be specified for non-apply patch"));
+        }
+        if errors.is_empty() {
+            Ok(WriteOptions { persistence, field_validation })
+        } else {
+            Err(ApiError::invalid("meta.k8s.io", kind, "", &errors))
+        }
+    }
+}
+
+fn dry_run_of(values: &[&str], errors: &mut Vec<FieldError>) -> Persistence {
+    if values.is_empty() {
+        return Persistence::Stored;
+    }
+    if values.iter().any(|value| *value != "All") {
+        let shown: Vec<serde_json::Value> = values.iter().map(|value| (*value).into()).collect();
+        errors.push(FieldError::not_supported(&Path::new("dryRun"), shown, &["All"]));
+    }
+    Persistence::DryRun
+}
+
+/// Which objects of a resource are meant.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    pub namespace: String,
+    pub labels: label::Selector,
+    pub fields: fields::Selector,
+}
+
+impl Selection {
+    pub fn matches(&self, object: &Object) -> bool {
+        (self.namespace.is_empty() || object.header.namespace == self.namespace)
+            && self.labels.matches(&object.header.labels)
+            && self.fields.matches(|field| object.header.field(field))
+    }
+
+    pub fn is_by_selector(&self) -> bool {
+        !self.labels.is_everything() || !self.fields.is_everything()
+    }
+
+    /// The beginning of the keys that can match.
+    pub fn prefix(&self) -> String {
+        if self.namespace.is_empty() { String::new() } else { format!("{}/", self.namespace) }
+    }
+}
+
+/// How the resourceVersion of a list is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// The most recent.
+    Latest,
+    /// Whatever is at hand.
+    Any,
+    NotOlderThan(Revision),
+    Exact(Revision),
+}
+
+#[derive(Debug, Clone)]
+pub struct ListOptions {
+    pub selection: Selection,
+    pub limit: Option<usize>,
+    pub continue_token: Option<String>,
+    pub freshness: Freshness,
+    pub timeout_seconds: Option<u64>,
+    pub bookmarks: bool,
+    pub initial_events: Option<bool>,
+    /// As sent; nothing if unset.
+    pub resource_version: Option<Revision>,
+}
+
+impl ListOptions {
+    /// `selectable` are the kind's fields beside metadata.name and metadata.namespace.
+    pub fn parse(
+        query: &Query,
+        namespace: &str,
+        selectable: &[&str],
+        watch: bool,
+    ) -> Result<ListOptions, ApiError> {
+        let labels = label::Selector::parse(query.get("labelSelector").unwrap_or(""))
+            .map_err(|error| ApiError::bad_request(format!("unable to parse requirement: {error}")))?;
+        let mut fields = fields::Selector::parse(query.get("fieldSelector").unwrap_or(""))
+            .map_err(|error| ApiError::bad_request(error.to_string()))?;
+        for term in &mut fields.terms {
+            // COMPAT(v1): the field's first name.
+            if term.field == "spec.host" {
+                term.field = "spec.nodeName".to_owned();
+            }
+            if !matches!(term.field.as_str(), "metadata.name" | "metadata.namespace")
+                && !selectable.contains(&term.field.as_str())
+            {
+                return Err(ApiError::bad_request(format!("field label not supported: {}", term.field)));
+            }
+        }
+        let version = match query.get("resourceVersion").unwrap_or("") {
+            "" => None,
+            text => Some(Revision(text.parse().map_err(|_| {
+                ApiError::bad_request(format!(
+                    "invalid resource version \"{text}\": strconv.ParseUint: parsing {text:?}: invalid syntax"
+                ))
+            })?)),
+        };
+        let limit = query.number("limit")?.filter(|limit| *limit > 0);
+        let continue_token = query.get("continue").filter(|token| !token.is_empty()).map(str::to_owned);
+        let matching = query.get("resourceVersionMatch").unwrap_or("");
+        let initial_events = query.get("sendInitialEvents").map(|_| query.flag("sendInitialEvents"));
+        let bookmarks = query.flag("allowWatchBookmarks");
+        check_matching(matching, version, watch, initial_events, bookmarks, continue_token.is_some())?;
+        if continue_token.is_some() && version.is_some_and(|version| version.0 > 0) {
+            return Err(ApiError::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
+        }
+        let freshness = match (version, matching) {
+            (None, _) => Freshness::Latest,
+            (Some(version), "Exact") => Freshness::Exact(version),
+            (Some(Revision(0)), _) => Freshness::Any,
+            // Upstream: a limit without a match mode asks for exactly that version; everything else for no older.
+            (Some(version), "") if limit.is_some() => Freshness::Exact(version),
+            (Some(version), _) => Freshness::NotOlderThan(version),
+        };
+        Ok(ListOptions {
+            selection: Selection { namespace: namespace.to_owned(), labels, fields },
+            limit: limit.and_then(|limit| usize::try_from(limit).ok()),
+            continue_token,
+            freshness,
+            timeout_seconds: query.number("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok()),
+            bookmarks,
+            initial_events,
+            resource_version: version,
+        })
+    }
+}
+
+fn check_matching(
+    matching: &str,
+    version: Option<Revision>,
+    watch: bool,
+    initial_events: Option<bool>,
+    bookmarks: bool,
+    continued: bool,
+) -> Result<(), ApiError> {
+    let path = Path::new("resourceVersionMatch");
+    let mut errors = Vec::new();
+    if watch {
+        let forbidden = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+        match initial_events {
+            None if !matching.is_empty() => errors.push(FieldError::forbidden(&path, forbidden)),
+            None => {}
+            Some(_) if matching != "NotOlderThan" => {
+                let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+                errors.push(FieldError::forbidden(&path, detail));
+            }
+            Some(true) if !bookmarks => {
+                // Upstream names the field, although it is the combination that is refused.
+                let detail = "sendInitialEvents is forbidden for watch unless allowWatchBookmarks is set";
+                errors.push(FieldError::forbidden(&Path::new("sendInitialEvents"), detail));
+            }
+            Some(_) => {}
+        }
+    } else {
+        if initial_events.is_some() {
+            let detail = "sendInitialEvents is forbidden for list";
+            errors.push(FieldError::forbidden(&Path::new("sendInitialEvents"), detail));
+        }
+        if !matching.is_empty() {
+            if version.is_none() {
+                let detail = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+                errors.push(FieldError::forbidden(&path, detail));
+            }
+            if continued {
+                let detail = "resourceVersionMatch is forbidden when continue is provided";
+                errors.push(FieldError::forbidden(&path, detail));
+            }
+            if !matches!(matching, "Exact" | "NotOlderThan") {
+                errors.push(FieldError::not_supported(&path, matching, &["Exact", "NotOlderThan", ""]));
+            }
+            if matching == "Exact" && version == Some(Revision(0)) {
+                let detail = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+                errors.push(FieldError::forbidden(&path, detail));
+            }
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", &errors)) }
+}
+
+/// What becomes of an object's dependents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Propagation {
+    Background,
+    Foreground,
+    Orphan,
+}
+
+#[derive(Debug, Clone)]
+pub struct Deletion {
+    pub grace_seconds: Option<i64>,
+    pub uid: Option<String>,
+    pub resource_version: Option<String>,
+    /// Nothing if the client leaves it to the kind's default.
+    pub propagation: Option<Propagation>,
+    pub persistence: Persistence,
+}
+
+impl Deletion {
+    /// From the body's options, or the query where there is no body.
+    pub fn parse(query: &Query, body: Option<DeleteOptions>) -> Result<Deletion, ApiError> {
+        let options = match body {
+            Some(options) => options,
+            None => DeleteOptions {
+                grace_period_seconds: query.number("gracePeriodSeconds")?,
+                propagation_policy: query.get("propagationPolicy").map(str::to_owned),
+                orphan_dependents: query.get("orphanDependents").map(|_| query.flag("orphanDependents")),
+                dry_run: Some(query.all("dryRun").filter(|v| !v.is_empty()).map(str::to_owned).collect()),
+                ..DeleteOptions::default()
+            },
+        };
+        let mut errors = Vec::new();
+        let policy = Path::new("propagationPolicy");
+        if options.propagation_policy.is_some() && options.orphan_dependents.is_some() {
+            let detail = "orphanDependents and deletionPropagation cannot be both set";
+            errors.push(FieldError::invalid(&policy, options.propagation_policy.clone(), detail));
+        }
+        let propagation = match (options.propagation_policy.as_deref(), options.orphan_dependents) {
+            (Some("Background"), _) | (None, Some(false)) => Some(Propagation::Background),
+            (Some("Foreground"), _) => Some(Propagation::Foreground),
+            (Some("Orphan"), _) | (None, Some(true)) => Some(Propagation::Orphan),
+            (None, None) => None,
+            (Some(other), _) => {
+                let supported = ["Foreground", "Background", "Orphan", "nil"];
+                errors.push(FieldError::not_supported(&policy, other, &supported));
+                None
+            }
+        };
+        let dry_run = options.dry_run.unwrap_or_default();
+        let dry_run: Vec<&str> = dry_run.iter().map(String::as_str).collect();
+        let persistence = dry_run_of(&dry_run, &mut errors);
+        if !errors.is_empty() {
+            return Err(ApiError::invalid("meta.k8s.io", "DeleteOptions", "", &errors));
+        }
+        let preconditions = options.preconditions.unwrap_or_default();
+        Ok(Deletion {
+            grace_seconds: options.grace_period_seconds,
+            uid: preconditions.uid,
+            resource_version: preconditions.resource_version,
+            propagation,
+            persistence,
+        })
+    }
+}

@@ -1,0 +1,178 @@
+//! Everything that is no resource: health, version, metrics, discovery, OpenAPI.
+
+use std::sync::atomic::Ordering;
+
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use serde_json::json;
+
+use crate::accept::is_not_modified;
+use crate::answer;
+use crate::body::{self, Body};
+use crate::discovery::{self, Document};
+use crate::error::ApiError;
+use crate::request::Query;
+use crate::server::Inner;
+
+/// The Kubernetes minor whose behaviour is served.
+pub const MINOR: &str = "35";
+pub const GIT_VERSION: &str = "v1.35.0+everynode";
+
+/// What `/readyz?verbose` lists.
+const CHECKS: [&str; 4] = ["ping", "log", "store", "windows"];
+
+pub async fn answer(
+    server: &Inner,
+    method: &Method,
+    path: &str,
+    query: &Query,
+    headers: &HeaderMap,
+) -> Result<Response<Body>, ApiError> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(ApiError::method_not_allowed());
+    }
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    if let Some(document) = discovery::document(path, accept) {
+        return Ok(documented(document, headers));
+    }
+    match path {
+        "/" => {
+            let fixed =
+                ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+            let mut paths: Vec<&str> = discovery::paths().chain(fixed).collect();
+            paths.sort_unstable();
+            answer::json_response(StatusCode::OK, &json!({ "paths": paths }))
+        }
+        "/version" | "/version/" => answer::json_response(StatusCode::OK, &version()),
+        "/metrics" => Ok(answer::bytes(StatusCode::OK, "text/plain; version=0.0.4", metrics(server))),
+        _ => {
+            let mut parts = path.trim_start_matches('/').splitn(2, '/');
+            let endpoint = parts.next().unwrap_or_default();
+            if matches!(endpoint, "healthz" | "livez" | "readyz") {
+                return health(server, endpoint, parts.next(), query).await;
+            }
+            openapi(path, headers)
+        }
+    }
+}
+
+fn openapi(path: &str, headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
+    let _ = (path, headers);
+    Err(ApiError::unknown_path())
+}
+
+fn documented(document: &Document, headers: &HeaderMap) -> Response<Body> {
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let mut response = if is_not_modified(known, &document.etag) {
+        let mut response = Response::new(body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        answer::bytes(StatusCode::OK, document.content_type, document.bytes.clone())
+    };
+    if let Ok(etag) = HeaderValue::from_str(&document.etag) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+fn version() -> serde_json::Value {
+    json!({
+        "major": "1",
+        "minor": MINOR,
+        "emulationMajor": "1",
+        "emulationMinor": MINOR,
+        "minCompatibilityMajor": "1",
+        "minCompatibilityMinor": "34",
+        "gitVersion": GIT_VERSION,
+        "gitCommit": option_env!("EVERYNODE_COMMIT").unwrap_or("unknown"),
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "",
+        "compiler": "rustc",
+        "platform": format!("{}/{}", std::env::consts::OS, go_architecture()),
+    })
+}
+
+/// The machine's architecture as Go, and so every Kubernetes client, names it.
+fn go_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+async fn health(
+    server: &Inner,
+    endpoint: &str,
+    single: Option<&str>,
+    query: &Query,
+) -> Result<Response<Body>, ApiError> {
+    let excluded: Vec<&str> = query.all("exclude").collect();
+    let text = "text/plain; charset=utf-8";
+    let mut lines = String::new();
+    let mut failed = false;
+    let known = |check: &&str| single.is_none_or(|single| single == *check);
+    let checks: Vec<&str> = CHECKS.into_iter().filter(known).collect();
+    if checks.is_empty() {
+        return Err(ApiError::unknown_path());
+    }
+    for check in checks {
+        if excluded.contains(&check) {
+            lines.push_str(&format!("[+]{check} excluded: ok\n"));
+            continue;
+        }
+        let healthy = match check {
+            "store" => server.store.revision().await.is_ok(),
+            // The windows may be behind for a moment; liveness is not their matter.
+            "windows" if endpoint == "readyz" => {
+                server.windows.fresh().await.is_ok() && !server.ending.is_cancelled()
+            }
+            _ => true,
+        };
+        failed |= !healthy;
+        let line = if healthy {
+            format!("[+]{check} ok\n")
+        } else {
+            format!("[-]{check} failed: reason withheld\n")
+        };
+        lines.push_str(&line);
+    }
+    if failed {
+        let body = format!("{lines}{endpoint} check failed\n");
+        return Ok(answer::bytes(StatusCode::INTERNAL_SERVER_ERROR, text, body));
+    }
+    if query.get("verbose").is_some() {
+        return Ok(answer::bytes(StatusCode::OK, text, format!("{lines}{endpoint} check passed\n")));
+    }
+    Ok(answer::bytes(StatusCode::OK, text, "ok"))
+}
+
+fn metrics(server: &Inner) -> String {
+    use std::fmt::Write;
+    let mut out = server.config.metrics.as_ref().map(process::Metrics::encode).unwrap_or_default();
+    let end = out.rfind("# EOF").unwrap_or(out.len());
+    out.truncate(end);
+    let _ = writeln!(out, "# TYPE apiserver_registered_watchers gauge");
+    let _ = writeln!(out, "apiserver_registered_watchers {}", server.watches.load(Ordering::Relaxed));
+    let _ = writeln!(out, "# TYPE apiserver_storage_objects gauge");
+    for window in server.windows.all() {
+        let _ =
+            writeln!(out, "apiserver_storage_objects{{resource=\"{}\"}} {}", window.plural, window.count());
+    }
+    let _ = writeln!(out, "# TYPE apiserver_watch_wakes_total counter");
+    for window in server.windows.all() {
+        let _ =
+            writeln!(out, "apiserver_watch_wakes_total{{resource=\"{}\"}} {}", window.plural, window.wakes());
+    }
+    let _ = writeln!(out, "# TYPE apiserver_request_total counter");
+    for ((verb, resource, code), count) in server.counted.lock().iter() {
+        let _ = writeln!(
+            out,
+            "apiserver_request_total{{verb=\"{verb}\",resource=\"{resource}\",code=\"{code}\"}} {count}"
+        );
+    }
+    out.push_str("# EOF\n");
+    out
+}

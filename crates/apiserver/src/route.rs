@@ -1,0 +1,176 @@
+//! What happens to every request: identify, authorize, dispatch, and finish the answer.
+//!
+//! Order as upstream's handler chain: authentication, audit id, limits, authorization, then the resource or the path.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::{HeaderMap, HeaderValue, Request, Response, header};
+use parking_lot::Mutex;
+
+use crate::access::authn::user_from_certificate;
+use crate::access::user::UNAUTHENTICATED;
+use crate::access::{Attributes, Decision, User};
+use crate::body::Body;
+use crate::call::Call;
+use crate::error::ApiError;
+use crate::limits::URL_BYTES_MAX;
+use crate::request::{self, Asked, Query, Target};
+use crate::serve::PeerCertificate;
+use crate::server::Inner;
+use crate::{compress, paths};
+
+/// Warning headers of one answer at most: upstream truncates as well.
+const WARNINGS_MAX: usize = 64;
+/// Bytes of all Warning texts of one answer, as upstream.
+const WARNING_BYTES_MAX: usize = 4 * 1024;
+
+pub async fn handle(server: Arc<Inner>, request: Request<Body>) -> Response<Body> {
+    let warnings = Arc::new(Mutex::new(Vec::new()));
+    let audit_id = audit_id(request.headers());
+    let accepts_gzip = compress::is_accepted(request.headers());
+    let mut counted = ("", String::new());
+    let answered = answer(&server, request, &warnings, &mut counted).await;
+    let mut response = answered.unwrap_or_else(ApiError::into_response);
+    if accepts_gzip {
+        response = compress::if_large(response).await;
+    }
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&audit_id) {
+        headers.insert("audit-id", value);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    let mut bytes = 0;
+    for text in warnings.lock().iter().take(WARNINGS_MAX) {
+        bytes += text.len();
+        let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
+        if bytes <= WARNING_BYTES_MAX
+            && let Ok(value) = HeaderValue::from_str(&format!("299 - \"{escaped}\""))
+        {
+            headers.append(header::WARNING, value);
+        }
+    }
+    let (verb, resource) = counted;
+    let key = (verb, resource, response.status().as_u16());
+    *server.counted.lock().entry(key).or_default() += 1;
+    response
+}
+
+async fn answer(
+    server: &Arc<Inner>,
+    request: Request<Body>,
+    warnings: &Arc<Mutex<Vec<String>>>,
+    counted: &mut (&'static str, String),
+) -> Result<Response<Body>, ApiError> {
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    if target.len() > URL_BYTES_MAX {
+        return Err(ApiError::bad_request(format!("the URL is longer than {URL_BYTES_MAX} bytes")));
+    }
+    let user = identify(&request)?;
+    let query = Query::parse(request.uri().query().unwrap_or(""));
+    let path = request.uri().path().to_owned();
+    match request::parse(request.method(), &path, &query) {
+        Asked::Path { verb } => {
+            let asked = Attributes { user, verb, path: path.clone(), ..Attributes::default() };
+            authorize(server, &asked)?;
+            paths::answer(server, request.method(), &path, &query, request.headers()).await
+        }
+        Asked::Resource(target) => {
+            let asked = attributes(user.clone(), &target, &query, &path);
+            authorize(server, &asked)?;
+            let resource = api::scheme::find(&target.group, &target.version, &target.resource)
+                .ok_or_else(ApiError::unknown_path)?;
+            *counted = (target.verb, resource.plural.to_owned());
+            let _permit = match target.verb {
+                // A watch holds nothing but its cursor, a stream belongs to its node; both are bounded elsewhere.
+                "watch" => None,
+                _ if matches!(target.subresource.as_str(), "log" | "exec" | "attach" | "portforward") => None,
+                _ => Some(server.in_flight.try_acquire().map_err(|_| {
+                    ApiError::too_many_requests("The server is currently busy, please try again later.", 1)
+                })?),
+            };
+            let headers = request.headers().clone();
+            let call = Call {
+                server: Arc::clone(server),
+                resource,
+                target,
+                query,
+                headers,
+                user,
+                warnings: Arc::clone(warnings),
+            };
+            call.answer(request).await
+        }
+    }
+}
+
+/// Whom the request comes from: an in-process component, a certificate's subject, or nobody.
+fn identify(request: &Request<Body>) -> Result<User, ApiError> {
+    if let Some(user) = request.extensions().get::<User>() {
+        return Ok(user.clone());
+    }
+    if let Some(PeerCertificate(certificate)) = request.extensions().get::<PeerCertificate>() {
+        return user_from_certificate(certificate).map_err(|error| {
+            tracing::debug!(%error, "certificate without a user");
+            ApiError::unauthorized()
+        });
+    }
+    // No other credentials are accepted yet: a token is a wrong one.
+    if request.headers().contains_key(header::AUTHORIZATION) {
+        return Err(ApiError::unauthorized());
+    }
+    Ok(User {
+        name: "system:anonymous".to_owned(),
+        groups: vec![UNAUTHENTICATED.to_owned()],
+        ..User::default()
+    })
+}
+
+fn attributes(user: User, target: &Target, query: &Query, path: &str) -> Attributes {
+    let mut field_equals = Vec::new();
+    let mut name = target.name.clone();
+    if matches!(target.verb, "list" | "watch" | "deletecollection")
+        && let Ok(selector) = api::fields::Selector::parse(query.get("fieldSelector").unwrap_or(""))
+    {
+        for term in selector.terms {
+            if term.comparison == api::fields::Comparison::Equals {
+                if term.field == "metadata.name" && name.is_empty() {
+                    name.clone_from(&term.value);
+                }
+                field_equals.push((term.field, term.value));
+            }
+        }
+    }
+    Attributes {
+        user,
+        verb: target.verb.to_owned(),
+        group: target.group.clone(),
+        version: target.version.clone(),
+        resource: target.resource.clone(),
+        subresource: target.subresource.clone(),
+        namespace: target.namespace.clone(),
+        name,
+        field_equals,
+        path: path.to_owned(),
+    }
+}
+
+fn authorize(server: &Inner, asked: &Attributes) -> Result<(), ApiError> {
+    match server.authorizer.authorize(asked) {
+        Decision::Allow => Ok(()),
+        Decision::Deny { message } => {
+            Err(ApiError::unauthorized_for(&asked.group, &asked.resource, &asked.name, message))
+        }
+    }
+}
+
+/// The client's own id, or one that no other request of this server has.
+fn audit_id(headers: &HeaderMap) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    static PREFIX: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    if let Some(given) = headers.get("audit-id").and_then(|value| value.to_str().ok()) {
+        return given.to_owned();
+    }
+    let prefix = PREFIX.get_or_init(|| uuid::Uuid::new_v4().to_string()[..23].to_owned());
+    format!("{prefix}-{:012x}", NEXT.fetch_add(1, Ordering::Relaxed))
+}

@@ -1,0 +1,190 @@
+//! Every resource's current objects and its recent events, fed from one watch on the store.
+//!
+//! Readers take shared pointers out of a window; watchers are cursors into its ring ([`Cursor`]), so a slow watcher costs
+//! nothing. A write is answered only after [`Windows::applied`] has reached its revision: reads see acknowledged writes.
+//! It knows no kind: a resource is a prefix, an object a header with bytes.
+
+mod cursor;
+mod feed;
+mod ring;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use parking_lot::{Mutex, RwLock};
+use store::{ReadError, Revision, Store};
+use tokio::sync::watch;
+
+pub use cursor::{Cursor, Fallen};
+pub use ring::{Event, Lane};
+
+use crate::limits::{FRESH_TIMEOUT, SNAPSHOT_AGE_MAX, SNAPSHOTS_MAX};
+use crate::object::Object;
+use ring::Ring;
+
+/// All keys of the server begin so.
+pub const PREFIX: &str = "/registry/";
+
+/// Every resource's window, and how far they have come together.
+pub struct Windows {
+    store: Arc<dyn Store>,
+    by_plural: BTreeMap<&'static str, Arc<Window>>,
+    applied: watch::Sender<u64>,
+}
+
+/// One resource's objects and events.
+pub struct Window {
+    pub plural: &'static str,
+    state: RwLock<State>,
+    snapshots: Mutex<VecDeque<Snapshot>>,
+    applied: watch::Receiver<u64>,
+    wakes: AtomicU64,
+}
+
+struct State {
+    objects: BTreeMap<Arc<str>, Arc<Object>>,
+    ring: Ring,
+    /// The last event's revision, or that of the scan.
+    revision: Revision,
+}
+
+struct Snapshot {
+    revision: Revision,
+    taken: Instant,
+    objects: Arc<Vec<Arc<Object>>>,
+}
+
+/// Objects in key order, true at one revision.
+pub struct View {
+    pub revision: Revision,
+    pub objects: Vec<Arc<Object>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum FreshError {
+    #[error("the store's revision could not be read")]
+    Revision(#[source] ReadError),
+    #[error("the window is at {applied:?} and did not reach {wanted:?} in time")]
+    Late { wanted: Revision, applied: Revision },
+}
+
+impl Windows {
+    pub fn window(&self, plural: &str) -> Option<&Arc<Window>> {
+        self.by_plural.get(plural)
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Window>> {
+        self.by_plural.values()
+    }
+
+    /// The revision up to which every window is complete.
+    pub fn applied(&self) -> Revision {
+        Revision(*self.applied.borrow())
+    }
+
+    /// Waits until every window has all changes up to `wanted`.
+    pub async fn reach(&self, wanted: Revision) -> Result<(), FreshError> {
+        let mut applied = self.applied.subscribe();
+        let reached = applied.wait_for(|applied| *applied >= wanted.0);
+        match tokio::time::timeout(FRESH_TIMEOUT, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(FreshError::Late { wanted, applied: self.applied() }),
+        }
+    }
+
+    /// Waits until the windows have everything that the store had acknowledged when this was called.
+    pub async fn fresh(&self) -> Result<(), FreshError> {
+        let revision = self.store.revision().await.map_err(FreshError::Revision)?;
+        self.reach(revision).await
+    }
+}
+
+impl Window {
+    fn new(plural: &'static str, applied: watch::Receiver<u64>) -> Window {
+        let state = State { objects: BTreeMap::new(), ring: Ring::new(Revision(0)), revision: Revision(0) };
+        Window {
+            plural,
+            state: RwLock::new(state),
+            snapshots: Mutex::default(),
+            applied,
+            wakes: AtomicU64::new(0),
+        }
+    }
+
+    pub fn get(&self, key: &str) -> Option<Arc<Object>> {
+        self.state.read().objects.get(key).cloned()
+    }
+
+    /// Objects whose key begins with `prefix` and that `keep` wants.
+    pub fn list(&self, prefix: &str, keep: impl Fn(&Object) -> bool) -> View {
+        // What was applied before the lock is in the state; the state may be newer, and then says so itself.
+        let applied = Revision(*self.applied.borrow());
+        let state = self.state.read();
+        let objects = range(&state.objects, prefix).filter(|object| keep(object)).cloned().collect();
+        View { revision: state.revision.max(applied), objects }
+    }
+
+    /// Whether any object whose key begins with `prefix` is wanted.
+    pub fn any(&self, prefix: &str, wanted: impl Fn(&Object) -> bool) -> bool {
+        range(&self.state.read().objects, prefix).any(|object| wanted(object))
+    }
+
+    /// Whether the resource is as it was at `revision`.
+    pub fn unchanged_since(&self, revision: Revision) -> bool {
+        self.state.read().revision <= revision
+    }
+
+    pub fn count(&self) -> usize {
+        self.state.read().objects.len()
+    }
+
+    /// How often watchers have been woken: what the index saves can be seen here.
+    pub fn wakes(&self) -> u64 {
+        self.wakes.load(Ordering::Relaxed)
+    }
+
+    /// All objects now, kept so that later pages of the same list see the same.
+    pub fn snapshot(&self) -> (Revision, Arc<Vec<Arc<Object>>>) {
+        let view = self.list("", |_| true);
+        let mut snapshots = self.snapshots.lock();
+        snapshots.retain(|snapshot| snapshot.taken.elapsed() < SNAPSHOT_AGE_MAX);
+        if let Some(kept) = snapshots.iter().find(|snapshot| snapshot.revision == view.revision) {
+            return (kept.revision, Arc::clone(&kept.objects));
+        }
+        let objects = Arc::new(view.objects);
+        if snapshots.len() >= SNAPSHOTS_MAX {
+            snapshots.pop_front();
+        }
+        snapshots.push_back(Snapshot {
+            revision: view.revision,
+            taken: Instant::now(),
+            objects: Arc::clone(&objects),
+        });
+        (view.revision, objects)
+    }
+
+    /// The objects as they were at `revision`, if a page of them was handed out not long ago.
+    pub fn snapshot_at(&self, revision: Revision) -> Option<Arc<Vec<Arc<Object>>>> {
+        let mut snapshots = self.snapshots.lock();
+        snapshots.retain(|snapshot| snapshot.taken.elapsed() < SNAPSHOT_AGE_MAX);
+        let kept = snapshots.iter().find(|snapshot| snapshot.revision == revision)?;
+        Some(Arc::clone(&kept.objects))
+    }
+
+    /// Forgets every snapshot, as time does.
+    pub fn drop_snapshots(&self) {
+        self.snapshots.lock().clear();
+    }
+}
+
+fn range<'a>(
+    objects: &'a BTreeMap<Arc<str>, Arc<Object>>,
+    prefix: &'a str,
+) -> impl Iterator<Item = &'a Arc<Object>> {
+    objects
+        .range::<str, _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded))
+        .take_while(move |(key, _)| key.starts_with(prefix))
+        .map(|(_, object)| object)
+}

@@ -1,0 +1,194 @@
+//! A resource's recent events in order, and the lanes in which indexed watchers wait.
+//!
+//! A lane is the subsequence of events that touch one node or one name. It exists while someone watches it, so an event
+//! costs a look-up and the watchers it concerns, not a visit to every watcher.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use store::Revision;
+use tokio::sync::Notify;
+
+use crate::limits::RING_EVENTS_MAX;
+use crate::object::{Happened, Object};
+
+/// One change of one object.
+#[derive(Debug)]
+pub struct Event {
+    pub revision: Revision,
+    pub happened: Happened,
+    /// The new state; of a deletion, the last state at the revision of the deletion.
+    pub object: Arc<Object>,
+    /// The state before; absent for a creation.
+    pub previous: Option<Arc<Object>>,
+}
+
+/// Which events wake a watcher.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Lane {
+    All,
+    /// Objects whose `spec.nodeName` is or was this.
+    Node(String),
+    /// Objects of this name.
+    Name(String),
+}
+
+#[derive(Default)]
+struct Waiting {
+    watchers: Vec<(u64, Arc<Notify>)>,
+    events: VecDeque<u64>,
+    /// Events of the lane from this number on are in `events`.
+    from: u64,
+}
+
+pub(super) struct Ring {
+    events: VecDeque<Arc<Event>>,
+    /// The number of the first event kept.
+    first: u64,
+    /// Changes up to this revision are not kept.
+    pub forgotten: Revision,
+    lanes: HashMap<Lane, Waiting>,
+    next_watcher: u64,
+}
+
+impl Ring {
+    pub fn new(forgotten: Revision) -> Ring {
+        Ring { events: VecDeque::new(), first: 0, forgotten, lanes: HashMap::new(), next_watcher: 0 }
+    }
+
+    /// The number that the next event will have.
+    pub fn next(&self) -> u64 {
+        self.first + self.events.len() as u64
+    }
+
+    /// The number of the first event after `revision`; nothing if some of them are no longer kept.
+    pub fn after(&self, revision: Revision) -> Option<u64> {
+        (revision >= self.forgotten)
+            .then(|| self.first + self.events.partition_point(|event| event.revision <= revision) as u64)
+    }
+
+    /// Keeps an event and wakes whom it concerns; returns how many.
+    pub fn push(&mut self, event: Event) -> u64 {
+        let number = self.next();
+        let mut woken = 0;
+        for lane in lanes_of(&event) {
+            if let Some(waiting) = self.lanes.get_mut(&lane) {
+                if lane != Lane::All {
+                    waiting.events.push_back(number);
+                }
+                for (_, wake) in &waiting.watchers {
+                    wake.notify_one();
+                    woken += 1;
+                }
+            }
+        }
+        self.events.push_back(Arc::new(event));
+        if self.events.len() > RING_EVENTS_MAX {
+            self.forget_first();
+        }
+        woken
+    }
+
+    fn forget_first(&mut self) {
+        let Some(event) = self.events.pop_front() else { return };
+        let number = self.first;
+        self.first += 1;
+        self.forgotten = event.revision;
+        for lane in lanes_of(&event) {
+            if let Some(waiting) = self.lanes.get_mut(&lane) {
+                if waiting.events.front() == Some(&number) {
+                    waiting.events.pop_front();
+                }
+                waiting.from = waiting.from.max(number + 1);
+            }
+        }
+    }
+
+    /// A watcher waits in a lane for events from number `from` on.
+    pub fn join(&mut self, lane: &Lane, from: u64) -> (u64, Arc<Notify>) {
+        let id = self.next_watcher;
+        self.next_watcher += 1;
+        let wake = Arc::new(Notify::new());
+        let fresh = !self.lanes.contains_key(lane);
+        let waiting = self.lanes.entry(lane.clone()).or_default();
+        if *lane != Lane::All && (fresh || from < waiting.from) {
+            waiting.from = from;
+            let skip = usize::try_from(from.saturating_sub(self.first)).unwrap_or(usize::MAX);
+            waiting.events = self
+                .events
+                .iter()
+                .enumerate()
+                .skip(skip)
+                .filter(|(_, event)| lanes_of(event).any(|touched| touched == *lane))
+                .map(|(i, _)| self.first + i as u64)
+                .collect();
+        }
+        waiting.watchers.push((id, Arc::clone(&wake)));
+        (id, wake)
+    }
+
+    pub fn leave(&mut self, lane: &Lane, id: u64) {
+        if let Some(waiting) = self.lanes.get_mut(lane) {
+            waiting.watchers.retain(|(watcher, _)| *watcher != id);
+            if waiting.watchers.is_empty() {
+                self.lanes.remove(lane);
+            }
+        }
+    }
+
+    /// At most `limit` events of a lane from number `from` on, and the number after the last one looked at;
+    /// nothing if events between are no longer kept.
+    pub fn read(&self, lane: &Lane, from: u64, limit: usize) -> Option<(Vec<Arc<Event>>, u64)> {
+        if *lane == Lane::All {
+            let skip = usize::try_from(from.checked_sub(self.first)?).ok()?;
+            let events: Vec<_> = self.events.iter().skip(skip).take(limit).cloned().collect();
+            let next = from + events.len() as u64;
+            return Some((events, next));
+        }
+        let waiting = self.lanes.get(lane)?;
+        if from < waiting.from {
+            return None;
+        }
+        let start = waiting.events.partition_point(|number| *number < from);
+        let mut events = Vec::new();
+        for number in waiting.events.iter().skip(start).take(limit) {
+            let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
+            events.push(Arc::clone(self.events.get(at)?));
+        }
+        let next = match waiting.events.get(start + events.len()) {
+            Some(more) => *more,
+            None => self.next(),
+        };
+        Some((events, next))
+    }
+
+    /// Starts over after a gap: every cursor has fallen out.
+    pub fn reset(&mut self, forgotten: Revision) {
+        self.first = self.next() + 1;
+        self.events.clear();
+        self.forgotten = forgotten;
+        for waiting in self.lanes.values_mut() {
+            waiting.events.clear();
+            waiting.from = self.first;
+            for (_, wake) in &waiting.watchers {
+                wake.notify_one();
+            }
+        }
+    }
+}
+
+/// Every lane that an event belongs to, each once.
+fn lanes_of(event: &Event) -> impl Iterator<Item = Lane> {
+    let node =
+        |object: &Object| object.header.fields.get("spec.nodeName").filter(|node| !node.is_empty()).cloned();
+    let new = node(&event.object);
+    let old = event.previous.as_deref().and_then(node).filter(|old| Some(old) != new.as_ref());
+    [
+        Some(Lane::All),
+        Some(Lane::Name(event.object.header.name.clone())),
+        new.map(Lane::Node),
+        old.map(Lane::Node),
+    ]
+    .into_iter()
+    .flatten()
+}
