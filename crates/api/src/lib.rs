@@ -3,6 +3,7 @@
 //! Pure: no async, no clock, no randomness, no I/O.
 
 pub mod affinity_annotation;
+pub mod convert;
 pub mod default;
 pub mod field;
 pub mod fields;
@@ -13,5 +14,6 @@ pub mod names;
 pub mod pod;
 pub mod quantity;
 pub mod scheme;
+pub mod strategy;
 pub mod validate;
 pub mod well_known;
