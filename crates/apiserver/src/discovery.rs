@@ -155,6 +155,16 @@ fn groups() -> Vec<Group> {
     groups
 }
 
+/// Short names and categories of a resource, as discovery shows them.
+///
+/// A version that upstream no longer serves has none: `kubectl get ds` would warn of two matches, `get all` list twice.
+fn aliases(resource: &Resource) -> (&'static [&'static str], &'static [&'static str]) {
+    match resource.deprecation {
+        Some(_) => (&[], &[]),
+        None => (resource.short_names, resource.categories),
+    }
+}
+
 fn group_version(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }

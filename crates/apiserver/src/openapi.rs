@@ -27,10 +27,10 @@ use sha2::{Digest, Sha256};
 use crate::accept::media_ranges;
 
 const JSON: &str = "application/json";
-const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-/// What clients up to 1.26 send, and what those before 1.11 know.
+/// What the protobuf form is called in answers: Go's own parser refuses the `@` that clients ask for.
+const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 const V2_PROTOBUF_ASKED: [&str; 2] =
-    [V2_PROTOBUF, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"];
+    ["application/com.github.proto-openapi.spec.v2@v1.0+protobuf", V2_PROTOBUF];
 
 /// One document, compressed.
 #[derive(Debug, Clone)]

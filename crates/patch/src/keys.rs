@@ -68,7 +68,8 @@ pub fn rule(definition: &str, field: &str) -> Option<&'static FieldRule> {
 
 /// The definition of the objects (or list items) in a field; `None` for scalars, maps of scalars and free-form values.
 pub fn nested(definition: &str, field: &str) -> Option<&'static str> {
-    let edges = lookup(graph::EDGES, canonical(definition))?;
+    let definition = canonical(definition);
+    let edges = graph::TABLES.into_iter().find_map(|table| lookup(table, definition))?;
     edges.binary_search_by(|(name, _)| (*name).cmp(field)).ok().map(|at| edges[at].1)
 }
 
@@ -113,12 +114,14 @@ mod tests {
     fn every_table_is_sorted_so_that_lookups_find_all_rows() {
         assert!(is_sorted(rules::RULES.iter().map(|(name, _)| *name)));
         assert!(is_sorted(rules::ATOMIC_DEFINITIONS.iter().copied()));
-        assert!(is_sorted(graph::EDGES.iter().map(|(name, _)| *name)));
         for (definition, rows) in rules::RULES {
             assert!(is_sorted(rows.iter().map(|row| row.field)), "{definition}");
         }
-        for (definition, edges) in graph::EDGES {
-            assert!(is_sorted(edges.iter().map(|(name, _)| *name)), "{definition}");
+        for table in graph::TABLES {
+            assert!(is_sorted(table.iter().map(|(name, _)| *name)));
+            for (definition, edges) in table {
+                assert!(is_sorted(edges.iter().map(|(name, _)| *name)), "{definition}");
+            }
         }
     }
 
@@ -182,8 +185,9 @@ mod tests {
     #[test]
     fn the_graph_is_that_of_the_compiled_types() {
         let compiled = compiled_graph();
-        let written: BTreeMap<String, BTreeMap<String, String>> = graph::EDGES
-            .iter()
+        let written: BTreeMap<String, BTreeMap<String, String>> = graph::TABLES
+            .into_iter()
+            .flatten()
             .map(|(definition, edges)| {
                 let edges = edges.iter().map(|(field, to)| ((*field).to_owned(), (*to).to_owned()));
                 ((*definition).to_owned(), edges.collect())

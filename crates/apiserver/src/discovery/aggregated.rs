@@ -3,7 +3,7 @@
 use api::scheme::{Resource, Subresource};
 use serde_json::{Map, Value, json};
 
-use super::{Form, Group, Version};
+use super::{Form, Group, Version, aliases};
 
 pub(super) fn group_list(form: Form, groups: &[&Group]) -> Value {
     let api_version = match form {
@@ -42,11 +42,12 @@ fn resource_discovery(row: &Resource) -> Value {
         "singularResource": row.singular,
         "verbs": row.verbs,
     });
-    if !row.short_names.is_empty() {
-        resource["shortNames"] = row.short_names.into();
+    let (short_names, categories) = aliases(row);
+    if !short_names.is_empty() {
+        resource["shortNames"] = short_names.into();
     }
-    if !row.categories.is_empty() {
-        resource["categories"] = row.categories.into();
+    if !categories.is_empty() {
+        resource["categories"] = categories.into();
     }
     if !row.subresources.is_empty() {
         let subresources: Vec<Value> =

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Group, Version, group_version};
+use super::{Group, Version, aliases, group_version};
 
 /// Length of upstream's storage version hash.
 const STORAGE_HASH_BYTES: usize = 8;
@@ -63,11 +63,12 @@ fn entries(row: &'static Resource) -> Vec<Value> {
         "kind": row.kind,
         "verbs": row.verbs,
     });
-    if !row.short_names.is_empty() {
-        resource["shortNames"] = row.short_names.into();
+    let (short_names, categories) = aliases(row);
+    if !short_names.is_empty() {
+        resource["shortNames"] = short_names.into();
     }
-    if !row.categories.is_empty() {
-        resource["categories"] = row.categories.into();
+    if !categories.is_empty() {
+        resource["categories"] = categories.into();
     }
     // Reviews are answered, not stored.
     if row.verbs.contains(&"get") {

@@ -50,6 +50,14 @@ fn apps_v1_is_preferred_and_comes_before_the_legacy_group() {
 }
 
 #[test]
+fn no_short_name_or_category_names_a_legacy_resource() {
+    let legacy = resource(&read("/apis/extensions/v1beta1", None), "daemonsets");
+    assert_eq!((legacy.get("shortNames"), legacy.get("categories")), (None, None));
+    let current = resource(&read("/apis/apps/v1", None), "daemonsets");
+    assert_eq!(current["shortNames"], serde_json::json!(["ds"]));
+}
+
+#[test]
 fn every_resource_of_the_scheme_is_listed_once_in_both_forms() {
     let accept = Some(Form::AggregatedV2.content_type());
     for row in RESOURCES {

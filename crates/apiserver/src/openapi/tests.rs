@@ -173,7 +173,8 @@ fn legacy_daemon_sets_have_definitions_of_their_own() {
 fn the_protobuf_document_decodes_to_the_same_definitions() {
     let asked = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
     let document = found("/openapi/v2", Some(asked));
-    assert_eq!(document.content_type, asked);
+    let answered = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    assert_eq!(document.content_type, answered);
     let decoded = protobuf::Document::decode(document.plain()).unwrap();
     let v2 = read("/openapi/v2");
     assert_eq!(decoded.swagger, "2.0");
