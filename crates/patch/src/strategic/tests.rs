@@ -271,7 +271,7 @@ fn pods() -> impl Strategy<Value = Value> {
 }
 
 /// The oracle's diff: what a client such as kubectl sends to turn `old` into `new`. Written for the shapes of [`pods`].
-fn diff(path: &str, old: &Value, new: &Value) -> Value {
+fn diff(old: &Value, new: &Value) -> Value {
     let (old, new) = (old.as_object().unwrap(), new.as_object().unwrap());
     let mut patch = Object::new();
     for field in old.keys().filter(|field| !new.contains_key(*field)) {
@@ -281,7 +281,7 @@ fn diff(path: &str, old: &Value, new: &Value) -> Value {
         let before = old.get(field);
         match (value, before) {
             (Value::Object(_), Some(before)) => {
-                patch.insert(field.clone(), diff(field, before, value));
+                patch.insert(field.clone(), diff(before, value));
             }
             (Value::Array(list), Some(Value::Array(before))) if field == "finalizers" => {
                 let gone: Vec<_> = before.iter().filter(|v| !list.contains(v)).cloned().collect();
@@ -297,7 +297,7 @@ fn diff(path: &str, old: &Value, new: &Value) -> Value {
                     match find(before, &item["name"]) {
                         None => changes.push(item.clone()),
                         Some(was) if &was != item => {
-                            let mut change = diff(path, &was, item);
+                            let mut change = diff(&was, item);
                             change["name"] = item["name"].clone();
                             changes.push(change);
                         }
@@ -334,7 +334,7 @@ proptest! {
 
     #[test]
     fn a_computed_patch_reproduces_its_target(old in pods(), new in pods()) {
-        let patch = diff("", &old, &new);
+        let patch = diff(&old, &new);
         prop_assert_eq!(apply(POD, &old, &patch).unwrap(), new, "patch {}", patch);
     }
 
