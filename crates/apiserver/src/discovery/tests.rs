@@ -1,3 +1,5 @@
+//! Discovery documents against the scheme, and against hashes that upstream publishes.
+
 use serde_json::Value;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The OpenAPI documents are whole, agree with the scheme, and survive their protobuf form.
+
 use std::collections::BTreeSet;
 
 use prost::Message;

@@ -1,3 +1,5 @@
+//! Rows as upstream prints them, one claim a kind and state.
+
 use serde_json::{Value, json};
 
 use super::*;
