@@ -7,9 +7,14 @@
 
 pub mod authn;
 pub mod bootstrap;
+pub mod escalation;
 pub mod node;
 pub mod rbac;
+pub mod restriction;
 pub mod user;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

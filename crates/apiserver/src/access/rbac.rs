@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use api::label::Selector;
 use k8s_openapi::api::rbac::v1::{
     ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
 };
@@ -257,22 +258,10 @@ fn collect_rules<'r>(
     }
 }
 
+/// A selector that the API would refuse selects nothing.
 fn selects(selector: &LabelSelector, metadata: &ObjectMeta) -> bool {
-    let label = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key));
-    let equal = selector.match_labels.iter().flatten().all(|(key, value)| label(key) == Some(value));
-    let matches = selector.match_expressions.iter().flatten().all(|expression| {
-        let value = label(&expression.key);
-        let among = || value.is_some_and(|value| listed(&expression.values).contains(value));
-        match expression.operator.as_str() {
-            "In" => among(),
-            "NotIn" => !among(),
-            "Exists" => value.is_some(),
-            "DoesNotExist" => value.is_none(),
-            // Not a selector; like upstream's parse error it selects nothing.
-            _ => false,
-        }
-    });
-    equal && matches
+    let labels = metadata.labels.clone().unwrap_or_default();
+    Selector::from_label_selector(selector).is_ok_and(|selector| selector.matches(&labels))
 }
 
 fn name(metadata: &ObjectMeta) -> String {
