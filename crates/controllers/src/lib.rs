@@ -4,6 +4,7 @@
 //! the [`Context`]: the client, the clock and the caches of Pods, Nodes and Namespaces. Which of them run is
 //! [`Options::which`]. Upstream: kube-controller-manager.
 
+pub mod garbage_collector;
 mod kinds;
 pub mod namespace;
 pub mod pod_gc;
@@ -32,6 +33,7 @@ pub const PODS_BY_CONTROLLER: &str = "controller";
 /// One of the controllers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Controller {
+    GarbageCollector,
     PodGc,
     Namespace,
     ServiceAccount,
@@ -39,8 +41,13 @@ pub enum Controller {
 }
 
 impl Controller {
-    pub const ALL: [Controller; 4] =
-        [Controller::PodGc, Controller::Namespace, Controller::ServiceAccount, Controller::RootCa];
+    pub const ALL: [Controller; 5] = [
+        Controller::GarbageCollector,
+        Controller::PodGc,
+        Controller::Namespace,
+        Controller::ServiceAccount,
+        Controller::RootCa,
+    ];
 }
 
 /// What the controllers are told at their start.
@@ -89,10 +96,31 @@ impl Context {
         self.tasks.shutdown_signal()
     }
 
+    /// The same context with tasks of its own, which end when the scope is dropped: what a controller starts beside
+    /// itself does not outlive it, so that one that is started again after a panic starts afresh.
+    pub fn scope(&self) -> Scope {
+        Scope(Context { tasks: Tasks::new(self.shutdown().child()), ..self.clone() })
+    }
+
     /// An event recorder that speaks as this component.
     pub fn recorder(&self, component: &str) -> Recorder {
         let speaker = Speaker::component(component);
         Recorder::start(self.client.clone(), speaker, Arc::clone(&self.clock), &self.tasks)
+    }
+}
+
+/// A [`Context`] whose tasks end with it.
+pub struct Scope(Context);
+
+impl Scope {
+    pub fn context(&self) -> &Context {
+        &self.0
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        self.0.shutdown().trigger();
     }
 }
 
@@ -104,6 +132,9 @@ pub async fn run(client: Client, options: Options, shutdown: Shutdown) {
     for controller in &options.which {
         let context = context.clone();
         match controller {
+            Controller::GarbageCollector => {
+                tasks.supervise("garbage collector", move || garbage_collector::run(context.clone()));
+            }
             Controller::PodGc => tasks.supervise("pod gc", move || pod_gc::run(context.clone())),
             Controller::Namespace => tasks.supervise("namespace", move || namespace::run(context.clone())),
             Controller::ServiceAccount => {

@@ -25,6 +25,8 @@ const DESCRIPTION: (&str, &str) = (
 );
 
 pub async fn run(context: Context, root_ca_pem: String) {
+    let scope = context.scope();
+    let context = scope.context();
     let maps = Cache::<ConfigMap>::builder(Api::all(context.client.clone()))
         .fields(format!("metadata.name={NAME}"))
         .clock(context.clock.clone())
@@ -50,7 +52,7 @@ pub async fn run(context: Context, root_ca_pem: String) {
     };
     tokio::select! {
         // `work` returns at shutdown, after the item in hand; the feed holds nothing.
-        () = queue.work(&shutdown, |namespace| reconcile(&context, &maps, &root_ca_pem, namespace)) => {}
+        () = queue.work(&shutdown, |namespace| reconcile(context, &maps, &root_ca_pem, namespace)) => {}
         () = feed => {}
     }
 }

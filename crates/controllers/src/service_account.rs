@@ -17,6 +17,8 @@ use crate::namespace::is_terminating;
 const NAME: &str = "default";
 
 pub async fn run(context: Context) {
+    let scope = context.scope();
+    let context = scope.context();
     let accounts = Cache::<ServiceAccount>::builder(Api::all(context.client.clone()))
         .fields(format!("metadata.name={NAME}"))
         .clock(context.clock.clone())
@@ -42,7 +44,7 @@ pub async fn run(context: Context) {
     };
     tokio::select! {
         // `work` returns at shutdown, after the item in hand; the feed holds nothing.
-        () = queue.work(&shutdown, |namespace| reconcile(&context, &accounts, namespace)) => {}
+        () = queue.work(&shutdown, |namespace| reconcile(context, &accounts, namespace)) => {}
         () = feed => {}
     }
 }
