@@ -131,3 +131,6 @@ fn each_once(errors: FieldErrors) -> FieldErrors {
     }
     seen
 }
+
+#[cfg(test)]
+mod tests;
