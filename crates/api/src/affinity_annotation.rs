@@ -29,6 +29,23 @@ pub fn apply_to_template(template: &mut PodTemplateSpec) {
     apply(template.spec.as_mut(), affinity);
 }
 
+/// As `apply_to_template`, when a stored template is changed: an affinity that came from the old annotation follows the
+/// new one, and goes when the annotation goes. Otherwise a changed annotation would lose against its own past.
+pub fn reapply_to_template(new: &mut PodTemplateSpec, old: &PodTemplateSpec) {
+    let of = |template: &PodTemplateSpec| {
+        template.metadata.as_ref().and_then(|metadata| parsed(metadata.annotations.as_ref()?))
+    };
+    let before = of(old);
+    if before != of(new)
+        && let Some(spec) = &mut new.spec
+        && spec.affinity.is_some()
+        && spec.affinity == before
+    {
+        spec.affinity = None;
+    }
+    apply_to_template(new);
+}
+
 /// The affinity that the annotation holds. `path` is that of the annotations.
 pub fn parse(annotations: &BTreeMap<String, String>, path: &Path) -> Result<Option<Affinity>, FieldError> {
     let Some(text) = annotations.get(ALPHA_AFFINITY) else { return Ok(None) };
@@ -96,6 +113,26 @@ mod tests {
         let mut pod = annotated(ON_ZONE, json!({"containers": [], "affinity": {}}));
         apply_to_pod(&mut pod);
         assert_eq!(pod.spec.unwrap().affinity, Some(Affinity::default()));
+    }
+
+    #[test]
+    fn a_changed_annotation_replaces_the_affinity_it_gave() {
+        let template = |annotation: &str| {
+            let pod = annotated(annotation, json!({"containers": []}));
+            PodTemplateSpec { metadata: Some(pod.metadata), spec: pod.spec }
+        };
+        let mut old = template(ON_ZONE);
+        apply_to_template(&mut old);
+        let mut new = PodTemplateSpec { spec: old.spec.clone(), ..template(&ON_ZONE.replace("az1", "az2")) };
+        reapply_to_template(&mut new, &old);
+        let affinity = serde_json::to_string(&new.spec).unwrap();
+        assert!(affinity.contains("e2e-az2") && !affinity.contains("e2e-az1"), "{affinity}");
+        let mut gone = PodTemplateSpec { metadata: None, ..old.clone() };
+        reapply_to_template(&mut gone, &old);
+        assert_eq!(gone.spec.unwrap().affinity, None);
+        let mut same = old.clone();
+        reapply_to_template(&mut same, &old);
+        assert_eq!(same, old);
     }
 
     #[test]

@@ -127,22 +127,13 @@ fn split_terms(text: &str) -> Vec<&str> {
 }
 
 fn split_term(term: &str) -> Option<(&str, Comparison, &str)> {
-    let at = term.find(['=', '!']).filter(|at| term[*at..].starts_with("!=") || term[*at..].starts_with('='));
-    // A lone exclamation mark may stand in the field; look further for the operator.
-    let at = at.or_else(|| {
-        term.char_indices()
-            .map(|(i, _)| i)
-            .find(|i| term[*i..].starts_with("!=") || term[*i..].starts_with('='))
-    })?;
-    let (field, rest) = term.split_at(at);
-    for (sign, comparison) in
-        [("!=", Comparison::NotEquals), ("==", Comparison::Equals), ("=", Comparison::Equals)]
-    {
-        if let Some(value) = rest.strip_prefix(sign) {
-            return Some((field, comparison, value));
-        }
-    }
-    None
+    const SIGNS: [(&str, Comparison); 3] =
+        [("!=", Comparison::NotEquals), ("==", Comparison::Equals), ("=", Comparison::Equals)];
+    // The first place where an operator stands; an exclamation mark alone is none.
+    term.char_indices().find_map(|(at, _)| {
+        let (field, rest) = term.split_at(at);
+        SIGNS.iter().find_map(|(sign, comparison)| Some((field, *comparison, rest.strip_prefix(sign)?)))
+    })
 }
 
 fn unescape(value: &str) -> Result<String, FieldSelectorError> {

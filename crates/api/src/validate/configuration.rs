@@ -110,11 +110,11 @@ fn secret_data(secret: &Secret) -> FieldErrors {
         }
     };
     match text(&secret.type_) {
-        "kubernetes.io/service-account-token" => {
-            if secret.annotation(SERVICE_ACCOUNT_NAME_ANNOTATION).unwrap_or_default().is_empty() {
-                let path = Path::new("metadata.annotations").key(SERVICE_ACCOUNT_NAME_ANNOTATION);
-                errors.push(FieldError::required(&path, ""));
-            }
+        "kubernetes.io/service-account-token"
+            if secret.annotation(SERVICE_ACCOUNT_NAME_ANNOTATION).unwrap_or_default().is_empty() =>
+        {
+            let path = Path::new("metadata.annotations").key(SERVICE_ACCOUNT_NAME_ANNOTATION);
+            errors.push(FieldError::required(&path, ""));
         }
         "kubernetes.io/dockercfg" => json(&mut errors, ".dockercfg"),
         "kubernetes.io/dockerconfigjson" => json(&mut errors, ".dockerconfigjson"),

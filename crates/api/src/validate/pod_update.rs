@@ -124,7 +124,7 @@ fn nothing_else(new: &PodSpec, old: &PodSpec, path: &Path) -> Option<FieldError>
     if negative && new.termination_grace_period_seconds == Some(1) {
         back.termination_grace_period_seconds = old.termination_grace_period_seconds;
     }
-    if !old.scheduling_gates.iter().flatten().collect::<Vec<_>>().is_empty() {
+    if old.scheduling_gates.iter().flatten().next().is_some() {
         tightened_back(&mut back, old);
     }
     if back == *old {
@@ -170,20 +170,16 @@ fn tightened_back(back: &mut PodSpec, old: &PodSpec) {
     if !narrowed {
         return;
     }
-    match (&mut back.affinity, &old.affinity) {
-        (Some(new), old) => {
-            let old_required = required(&PodSpec { affinity: old.clone(), ..PodSpec::default() });
-            if let Some(node) = &mut new.node_affinity {
-                node.required_during_scheduling_ignored_during_execution = old_required;
-                if *node == Default::default() && old.as_ref().is_none_or(|old| old.node_affinity.is_none()) {
-                    new.node_affinity = None;
-                }
-            }
-            if *new == Default::default() && old.is_none() {
-                back.affinity = None;
-            }
+    let Some(affinity) = &mut back.affinity else { return };
+    let old_node = old.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+    if let Some(node) = &mut affinity.node_affinity {
+        node.required_during_scheduling_ignored_during_execution = required(old);
+        if *node == Default::default() && old_node.is_none() {
+            affinity.node_affinity = None;
         }
-        (None, _) => {}
+    }
+    if *affinity == Default::default() && old.affinity.is_none() {
+        back.affinity = None;
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod daemon_sets;
 mod objects;
+mod pod_changes;
 mod pods;
 
 use serde_json::Value;

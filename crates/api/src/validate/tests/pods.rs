@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::{set, told};
 use crate::default;
 use crate::field::FieldError;
-use crate::validate::{pod_create, pod_status_update, pod_update};
+use crate::validate::{pod_create, pod_update};
 use k8s_openapi::api::core::v1::Pod;
 
-fn edited(edits: &[(&str, Value)]) -> Pod {
+pub(super) fn edited(edits: &[(&str, Value)]) -> Pod {
     let mut value = json!({"metadata": {"name": "p", "namespace": "default"},
         "spec": {"containers": [{"name": "c", "image": "i:1"}]}});
     for (pointer, edit) in edits {
@@ -470,99 +470,4 @@ fn containers_environment_and_security_are_checked() {
             ],
         ),
     ]);
-}
-
-#[test]
-fn a_mirror_names_its_node_and_stays_one() {
-    let mirror = json!({"kubernetes.io/config.mirror": "h"});
-    let at = "metadata.annotations[kubernetes.io/config.mirror]";
-    assert_eq!(told(&create(&[("/metadata/annotations", mirror.clone())])), [format!("{at} Invalid")]);
-    let bound = |annotations: Value| {
-        edited(&[("/metadata/annotations", annotations), ("/spec/nodeName", json!("n"))])
-    };
-    assert_eq!(pod_create(&bound(mirror.clone())), []);
-    for (new, old) in [
-        (json!({}), mirror.clone()),
-        (mirror.clone(), json!({})),
-        (json!({"kubernetes.io/config.mirror": "i"}), mirror.clone()),
-    ] {
-        assert_eq!(told(&pod_update(&bound(new.clone()), &bound(old.clone()))), [format!("{at} Forbidden")]);
-        assert_eq!(told(&pod_status_update(&bound(new), &bound(old))), [format!("{at} Forbidden")]);
-    }
-}
-
-#[test]
-fn a_gated_pod_has_no_node() {
-    let gates = json!([{"name": "a/b"}]);
-    let errors = create(&[("/spec/schedulingGates", gates), ("/spec/nodeName", json!("n"))]);
-    assert_eq!(told(&errors), ["spec.nodeName Forbidden"]);
-}
-
-#[test]
-fn little_of_a_pod_may_change() {
-    type Edits<'a> = Vec<(&'a str, Value)>;
-    let toleration = |key: &str| json!({"key": key, "operator": "Exists", "effect": "NoExecute"});
-    let one = || vec![("/spec/tolerations", json!([toleration("a")]))];
-    let gated = || vec![("/spec/schedulingGates", json!([{"name": "a/b"}]))];
-    let table: Vec<(Edits<'_>, Edits<'_>, Vec<&str>)> = vec![
-        (vec![], vec![("/spec/containers/0/image", json!("j:1"))], vec![]),
-        (vec![], vec![("/spec/containers/0/command", json!(["x"]))], vec!["spec Forbidden"]),
-        (vec![], vec![("/spec/nodeName", json!("n"))], vec!["spec Forbidden"]),
-        (
-            vec![],
-            vec![("/spec/containers", json!([{"name": "c", "image": "i:1"}, {"name": "d", "image": "i:1"}]))],
-            vec!["spec.containers Forbidden"],
-        ),
-        (vec![], vec![("/spec/activeDeadlineSeconds", json!(5))], vec![]),
-        (
-            vec![("/spec/activeDeadlineSeconds", json!(5))],
-            vec![("/spec/activeDeadlineSeconds", json!(6))],
-            vec!["spec.activeDeadlineSeconds Invalid"],
-        ),
-        (vec![("/spec/activeDeadlineSeconds", json!(5))], vec![], vec!["spec.activeDeadlineSeconds Invalid"]),
-        (one(), vec![("/spec/tolerations", json!([toleration("a"), toleration("b")]))], vec![]),
-        (one(), vec![("/spec/tolerations", json!([toleration("b")]))], vec!["spec.tolerations Forbidden"]),
-        (gated(), vec![], vec![]),
-        (vec![], gated(), vec!["spec.schedulingGates Forbidden"]),
-        (
-            gated(),
-            vec![
-                ("/spec/schedulingGates", json!([{"name": "a/b"}])),
-                ("/spec/nodeSelector", json!({"a": "b"})),
-            ],
-            vec![],
-        ),
-        (vec![], vec![("/spec/nodeSelector", json!({"a": "b"}))], vec!["spec Forbidden"]),
-        (
-            vec![("/spec/terminationGracePeriodSeconds", json!(-1))],
-            vec![("/spec/terminationGracePeriodSeconds", json!(1))],
-            vec![],
-        ),
-        (
-            vec![("/spec/terminationGracePeriodSeconds", json!(5))],
-            vec![("/spec/terminationGracePeriodSeconds", json!(1))],
-            vec!["spec Forbidden"],
-        ),
-    ];
-    for (old, new, expect) in table {
-        assert_eq!(told(&pod_update(&edited(&new), &edited(&old))), expect, "{old:?} -> {new:?}");
-    }
-}
-
-#[test]
-fn while_gated_required_node_affinity_may_be_narrowed_but_not_widened() {
-    let affinity = |expressions: Value| {
-        json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
-            {"nodeSelectorTerms": [{"matchExpressions": expressions}]}}})
-    };
-    let a = json!({"key": "a", "operator": "Exists"});
-    let b = json!({"key": "b", "operator": "Exists"});
-    let pod = |affinity: Value| {
-        edited(&[("/spec/schedulingGates", json!([{"name": "a/b"}])), ("/spec/affinity", affinity)])
-    };
-    let (none, one, two) = (pod(json!(null)), pod(affinity(json!([a]))), pod(affinity(json!([a, b]))));
-    assert_eq!(pod_update(&one, &none), []);
-    assert_eq!(pod_update(&two, &one), []);
-    assert_eq!(told(&pod_update(&one, &two)), ["spec Forbidden"]);
-    assert_eq!(told(&pod_update(&none, &one)), ["spec Forbidden"]);
 }
