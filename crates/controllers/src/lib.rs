@@ -7,6 +7,7 @@
 pub mod garbage_collector;
 mod kinds;
 pub mod namespace;
+pub mod node_lifecycle;
 pub mod pod_gc;
 pub mod root_ca;
 pub mod service_account;
@@ -34,6 +35,7 @@ pub const PODS_BY_CONTROLLER: &str = "controller";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Controller {
     GarbageCollector,
+    NodeLifecycle,
     PodGc,
     Namespace,
     ServiceAccount,
@@ -41,8 +43,9 @@ pub enum Controller {
 }
 
 impl Controller {
-    pub const ALL: [Controller; 5] = [
+    pub const ALL: [Controller; 6] = [
         Controller::GarbageCollector,
+        Controller::NodeLifecycle,
         Controller::PodGc,
         Controller::Namespace,
         Controller::ServiceAccount,
@@ -134,6 +137,9 @@ pub async fn run(client: Client, options: Options, shutdown: Shutdown) {
         match controller {
             Controller::GarbageCollector => {
                 tasks.supervise("garbage collector", move || garbage_collector::run(context.clone()));
+            }
+            Controller::NodeLifecycle => {
+                tasks.supervise("node lifecycle", move || node_lifecycle::run(context.clone()));
             }
             Controller::PodGc => tasks.supervise("pod gc", move || pod_gc::run(context.clone())),
             Controller::Namespace => tasks.supervise("namespace", move || namespace::run(context.clone())),
