@@ -8,12 +8,10 @@ pub mod priority;
 pub mod service_account;
 pub mod toleration;
 
-use api::scheme::Resource;
-use k8s_openapi::api::core::v1::Pod;
-
 use crate::access::User;
 use crate::error::ApiError;
 use crate::window::Windows;
+use api::scheme::Resource;
 
 /// What admission may look at.
 pub struct Admission<'a> {
@@ -31,23 +29,6 @@ impl Admission<'_> {
         };
         if found.header.deleting || found.header.field("status.phase") == Some("Terminating") {
             return Err(ApiError::namespace_terminating(resource, name, namespace));
-        }
-        Ok(())
-    }
-
-    /// NodeRestriction for pods: a node's agent creates mirror pods of its own node only.
-    pub fn node_may_create_pod(&self, pod: &Pod) -> Result<(), ApiError> {
-        let Some(node) = self.user.node_name() else { return Ok(()) };
-        let name = pod.metadata.name.as_deref().unwrap_or_default();
-        let refuse = |why: String| Err(ApiError::forbidden(pods(), name, why));
-        if !api::pod::is_mirror(pod) {
-            return refuse(format!(
-                "pod does not have \"{}\" annotation, node {node:?} can only create mirror pods",
-                api::well_known::pod_annotation::CONFIG_MIRROR
-            ));
-        }
-        if api::pod::node_name(pod) != Some(node) {
-            return refuse(format!("node {node:?} can only create pods with spec.nodeName set to itself"));
         }
         Ok(())
     }

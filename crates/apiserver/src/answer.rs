@@ -62,7 +62,7 @@ impl Shape {
     fn value(&self, object: &Object) -> Result<Value, ApiError> {
         let value = serde_json::from_slice(&object.json())
             .map_err(|_| ApiError::internal("the stored object is damaged"))?;
-        legacy::from_storage(self.resource, value)
+        Ok(legacy::from_storage(self.resource, value))
     }
 
     /// One object inside a watch event or as an answer.

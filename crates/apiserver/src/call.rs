@@ -163,6 +163,7 @@ impl<'a> Stored<'a> {
     fn write(&self, name: &'a str, part: Part, validation: FieldValidation) -> Write<'a> {
         Write {
             resource: self.resource,
+            requested: self.call.resource,
             namespace: self.namespace(),
             name,
             part,

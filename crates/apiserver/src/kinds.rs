@@ -1,46 +1,34 @@
 //! What is particular to each kind: defaults, admission, validation, what a write may change, what can be selected by.
 //!
 //! One implementation of [`Kind`] each; [`strategy`] hands them out without their types. The steps of a write are the same
-//! for all and stand in [`crate::pipeline`]. Upstream: `pkg/registry/*/strategy.go`.
+//! for all and stand in [`crate::pipeline`]; the rules themselves are `api::{default, strategy, validate}`'s.
+//! Upstream: `pkg/registry/*/strategy.go`.
 
-mod config;
-mod controller_revision;
-mod daemon_set;
-mod event;
-mod lease;
+mod apps;
+mod configuration;
 mod namespace;
 mod node;
 mod pod;
-mod priority_class;
-mod rbac;
+mod records;
+mod role;
 
 use std::collections::BTreeMap;
 
 use api::field::FieldErrors;
 use api::scheme::Resource;
-use jiff::Timestamp;
+use api::validate::{SelectorChange, SelectorPresence};
 use k8s_openapi::Metadata;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::access::Referenced;
+use crate::access::{Referenced, restriction::Restricted};
 use crate::admission::Admission;
+use crate::decode::Payload;
 use crate::error::ApiError;
 use crate::pipeline::{Of, Strategy};
 
 pub use pod::assign as assign_pod;
-
-/// How a header writes that an object needs another: `secret/name`.
-pub fn reference(kind: Referenced, name: &str) -> String {
-    let kind = match kind {
-        Referenced::Secret => "secret",
-        Referenced::ConfigMap => "configmap",
-        Referenced::ServiceAccount => "serviceaccount",
-        Referenced::Pod => "pod",
-    };
-    format!("{kind}/{name}")
-}
 
 /// Which part of an object an update is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +37,38 @@ pub enum Part {
     Status,
     /// A namespace's spec.finalizers.
     Finalize,
+}
+
+/// What validation must know of a request beside the objects.
+pub struct Seen<'a> {
+    /// As asked for, which may be a legacy version.
+    pub requested: &'static Resource,
+    pub payload: &'a Payload,
+}
+
+impl Seen<'_> {
+    pub fn selector(&self) -> SelectorPresence {
+        #[derive(serde::Deserialize)]
+        struct Probe {
+            spec: Option<SpecProbe>,
+        }
+        #[derive(serde::Deserialize)]
+        struct SpecProbe {
+            selector: Option<serde::de::IgnoredAny>,
+        }
+        match self.payload {
+            Payload::Value(value) => SelectorPresence::of(value),
+            Payload::Json(json) => {
+                let probe = serde_json::from_slice::<Probe>(json).ok();
+                let found = probe.and_then(|probe| probe.spec).and_then(|spec| spec.selector).is_some();
+                if found { SelectorPresence::Present } else { SelectorPresence::Absent }
+            }
+        }
+    }
+
+    pub fn selector_change(&self) -> SelectorChange {
+        if self.requested.group == "extensions" { SelectorChange::Allowed } else { SelectorChange::Refused }
+    }
 }
 
 /// A served, stored kind.
@@ -70,21 +90,40 @@ pub trait Kind:
 
     fn default(&mut self) {}
 
-    /// Fields that a client does not set at creation.
-    fn prepare_create(&mut self, _now: Timestamp) -> Result<(), ApiError> {
+    /// What the cluster adds to a new object, or refuses.
+    fn admit_create(&mut self, _admission: &Admission<'_>) -> Result<(), ApiError> {
         Ok(())
     }
 
-    /// Fields that an update of the main part does not change.
-    fn prepare_update(&mut self, _old: &Self) {}
-
-    /// Fields that an update of the status does not change.
-    fn prepare_status(&mut self, _old: &Self) {}
-
-    /// Whether the change is one that `metadata.generation` counts; nothing for kinds that have none.
-    fn generation_changed(&self, _old: &Self) -> Option<bool> {
-        None
+    /// As for creation, for an update of the main part.
+    fn admit_update(&mut self, _old: &Self, _admission: &Admission<'_>) -> Result<(), ApiError> {
+        Ok(())
     }
+
+    /// Fields that a client does not set at creation.
+    fn prepare_create(&mut self) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    /// Fields that an update of one part does not change, and the generation.
+    fn prepare_update(&mut self, _old: &Self, _part: Part) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    /// What a node's agent may not write, even where its role lets it.
+    fn restrict(
+        &self,
+        _node: &str,
+        _old: Option<&Self>,
+        _part: Part,
+        _admission: &Admission<'_>,
+    ) -> Result<(), Restricted> {
+        Ok(())
+    }
+
+    fn validate_create(&self, seen: &Seen<'_>) -> FieldErrors;
+
+    fn validate_update(&self, old: &Self, part: Part, seen: &Seen<'_>) -> FieldErrors;
 
     /// The seconds that an object is granted to end in; nothing for kinds that end at once.
     fn grace_seconds(&self, _asked: Option<i64>) -> Option<i64> {
@@ -95,33 +134,25 @@ pub trait Kind:
     fn is_held(&self) -> bool {
         false
     }
-
-    fn admit_create(&mut self, _admission: &Admission<'_>) -> Result<(), ApiError> {
-        Ok(())
-    }
-
-    fn admit_update(&mut self, _old: &Self, _admission: &Admission<'_>) -> Result<(), ApiError> {
-        Ok(())
-    }
-
-    fn validate_create(&self) -> FieldErrors {
-        FieldErrors::new()
-    }
-
-    fn validate_update(&self, _old: &Self, _part: Part) -> FieldErrors {
-        FieldErrors::new()
-    }
-
-    /// Whether names may hold what a path segment may, and not only what a DNS name may.
-    const NAMES: Names = Names::Subdomain;
 }
 
-/// Which names a kind's objects may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Names {
-    Subdomain,
-    Label,
-    PathSegment,
+/// How a header writes that an object needs another: `secret/name`.
+pub fn reference(kind: Referenced, name: &str) -> String {
+    let kind = match kind {
+        Referenced::Secret => "secret",
+        Referenced::ConfigMap => "configmap",
+        Referenced::ServiceAccount => "serviceaccount",
+        Referenced::Pod => "pod",
+    };
+    format!("{kind}/{name}")
+}
+
+/// Selectable fields by name, without those that are empty.
+fn fields<const N: usize>(all: [(&str, Option<String>); N]) -> BTreeMap<String, String> {
+    let filled = all
+        .into_iter()
+        .filter_map(|(field, value)| Some((field.to_owned(), value.filter(|value| !value.is_empty())?)));
+    filled.collect()
 }
 
 /// The strategy of a stored resource.
@@ -146,4 +177,17 @@ pub fn strategy(storage: &Resource) -> Option<&'static dyn Strategy> {
         _ => return None,
     };
     Some(strategy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stored_resource_has_a_strategy() {
+        for resource in api::scheme::RESOURCES {
+            let stored = resource.verbs.contains(&"get");
+            assert_eq!(strategy(resource.storage()).is_some(), stored, "{}", resource.qualified());
+        }
+    }
 }

@@ -8,8 +8,10 @@ use serde_json::json;
 use crate::accept::is_not_modified;
 use crate::answer;
 use crate::body::{self, Body};
+use crate::compress;
 use crate::discovery::{self, Document};
 use crate::error::ApiError;
+use crate::openapi;
 use crate::request::Query;
 use crate::server::Inner;
 
@@ -56,16 +58,41 @@ pub async fn answer(
 }
 
 fn openapi(path: &str, headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
-    let _ = (path, headers);
-    Err(ApiError::unknown_path())
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let document = match openapi::document(path, accept) {
+        openapi::Answer::Found(document) => document,
+        openapi::Answer::NotAcceptable => return Err(ApiError::not_acceptable(&["application/json"])),
+        openapi::Answer::Unknown => return Err(ApiError::unknown_path()),
+    };
+    let mut response = if is_known(headers, &document.etag) {
+        not_modified()
+    } else if compress::is_accepted(headers) {
+        let mut response = answer::bytes(StatusCode::OK, document.content_type, document.gzip.clone());
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response
+    } else {
+        answer::bytes(StatusCode::OK, document.content_type, document.plain())
+    };
+    if let Ok(etag) = HeaderValue::from_str(&document.etag) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+    Ok(response)
+}
+
+fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    is_not_modified(headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()), etag)
+}
+
+fn not_modified() -> Response<Body> {
+    let mut response = Response::new(body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response
 }
 
 fn documented(document: &Document, headers: &HeaderMap) -> Response<Body> {
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let mut response = if is_not_modified(known, &document.etag) {
-        let mut response = Response::new(body::empty());
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response
+    let mut response = if is_known(headers, &document.etag) {
+        not_modified()
     } else {
         answer::bytes(StatusCode::OK, document.content_type, document.bytes.clone())
     };

@@ -7,15 +7,17 @@ mod metadata;
 
 use std::marker::PhantomData;
 
+use api::field::FieldError;
 use api::scheme::Resource;
 use bytes::Bytes;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
+use crate::access::restriction::Restricted;
 use crate::admission::Admission;
 use crate::decode::{Payload, decode};
 use crate::error::ApiError;
-use crate::kinds::{Kind, Part};
+use crate::kinds::{Kind, Part, Seen};
 use crate::object::{Object, encode};
 use crate::options::FieldValidation;
 
@@ -23,6 +25,8 @@ use crate::options::FieldValidation;
 pub struct Write<'a> {
     /// As stored.
     pub resource: &'static Resource,
+    /// As asked for.
+    pub requested: &'static Resource,
     pub namespace: &'a str,
     /// From the URL; empty for a POST.
     pub name: &'a str,
@@ -30,6 +34,27 @@ pub struct Write<'a> {
     pub validation: FieldValidation,
     pub now: Timestamp,
     pub admission: Admission<'a>,
+}
+
+impl Write<'_> {
+    /// What a node's agent may not do; nobody else is restricted so.
+    fn restrict(
+        &self,
+        name: &str,
+        check: impl FnOnce(&str) -> Result<(), Restricted>,
+    ) -> Result<(), ApiError> {
+        match self.admission.user.node_name() {
+            None => Ok(()),
+            Some(node) => check(node).map_err(|why| ApiError::forbidden(self.requested, name, why)),
+        }
+    }
+
+    fn refuse(&self, name: &str, errors: &[FieldError]) -> Result<(), ApiError> {
+        if errors.is_empty() {
+            return Ok(());
+        }
+        Err(ApiError::invalid(self.requested.group, self.requested.kind, name, errors))
+    }
 }
 
 /// A new object, ready to be stored.
@@ -116,20 +141,15 @@ impl<T: Kind> Strategy for Of<T> {
         let mut object: T = decode(body, resource, write.validation, warn)?;
         let generated = metadata::begin(object.metadata_mut(), write)?;
         object.default();
-        object.prepare_create(write.now)?;
-        if object.generation_changed(&object).is_some() {
-            object.metadata_mut().generation = Some(1);
-        }
         let name = object.metadata().name.clone().unwrap_or_default();
         if resource.namespaced {
             write.admission.namespace_takes(resource, &name, write.namespace)?;
         }
         object.admit_create(&write.admission)?;
-        let mut errors = metadata::errors(object.metadata(), resource, T::NAMES);
-        errors.extend(object.validate_create());
-        if !errors.is_empty() {
-            return Err(ApiError::invalid(resource.group, resource.kind, &name, &errors));
-        }
+        object.prepare_create()?;
+        write.restrict(&name, |node| object.restrict(node, None, write.part, &write.admission))?;
+        let seen = Seen { requested: write.requested, payload: body };
+        write.refuse(&name, &object.validate_create(&seen))?;
         Ok(Draft { name, generated, bytes: stored(object)? })
     }
 
@@ -140,30 +160,17 @@ impl<T: Kind> Strategy for Of<T> {
         body: &Payload,
         warn: &mut dyn FnMut(String),
     ) -> Result<Outcome, ApiError> {
-        let resource = write.resource;
         let old: T = typed(current)?;
-        let mut object: T = decode(body, resource, write.validation, warn)?;
+        let mut object: T = decode(body, write.resource, write.validation, warn)?;
         metadata::follow(object.metadata_mut(), old.metadata(), write)?;
         object.default();
-        match write.part {
-            Part::Main => object.prepare_update(&old),
-            Part::Status => object.prepare_status(&old),
-            Part::Finalize => {}
-        }
         if write.part == Part::Main {
             object.admit_update(&old, &write.admission)?;
         }
-        object.metadata_mut().generation = old.metadata().generation;
-        if object.generation_changed(&old) == Some(true) {
-            object.metadata_mut().generation = Some(old.metadata().generation.unwrap_or(0) + 1);
-        }
-        let mut errors = metadata::errors(object.metadata(), resource, T::NAMES);
-        errors.extend(metadata::update_errors(object.metadata(), old.metadata()));
-        errors.extend(object.validate_update(&old, write.part));
-        if !errors.is_empty() {
-            let name = old.metadata().name.as_deref().unwrap_or_default();
-            return Err(ApiError::invalid(resource.group, resource.kind, name, &errors));
-        }
+        object.prepare_update(&old, write.part)?;
+        write.restrict(write.name, |node| object.restrict(node, Some(&old), write.part, &write.admission))?;
+        let seen = Seen { requested: write.requested, payload: body };
+        write.refuse(write.name, &object.validate_update(&old, write.part, &seen))?;
         if metadata::is_gone(object.metadata()) && !object.is_held() {
             return Ok(Outcome::Remove);
         }

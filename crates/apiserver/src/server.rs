@@ -22,6 +22,7 @@ use crate::access::{Authorizer, User};
 use crate::body::{self, Body, BoxError};
 use crate::error::ApiError;
 use crate::limits::REQUESTS_IN_FLIGHT_MAX;
+use crate::node_proxy::NodeProxy;
 use crate::policy;
 use crate::window::Windows;
 use crate::{bootstrap, expiry};
@@ -62,6 +63,8 @@ pub struct Inner {
     pub(crate) windows: Arc<Windows>,
     pub(crate) config: Config,
     pub(crate) authorizer: Authorizer,
+    /// Absent where the server has no certificate for nodes.
+    pub(crate) node_proxy: Option<NodeProxy>,
     /// Open watches.
     pub(crate) watches: AtomicUsize,
     pub(crate) in_flight: Semaphore,
@@ -83,15 +86,18 @@ impl Server {
     /// Reads what is stored, writes the built-in objects that are missing, and is ready to answer.
     pub async fn new(store: Arc<dyn Store>, config: Config) -> Result<Server, StartError> {
         let windows = Arc::new(Windows::load(Arc::clone(&store)).await.map_err(StartError::Read)?);
+        let ending = Shutdown::new();
+        let node_proxy = config.node_tls.clone().map(|tls| NodeProxy::new(tls, ending.clone()));
         let inner = Arc::new(Inner {
             store,
+            node_proxy,
             authorizer: Authorizer::new(Arc::new(policy::Pods(Arc::clone(&windows)))),
             windows: Arc::clone(&windows),
             config,
             watches: AtomicUsize::new(0),
             in_flight: Semaphore::new(REQUESTS_IN_FLIGHT_MAX),
             counted: Mutex::default(),
-            ending: Shutdown::new(),
+            ending,
         });
         // The tasks outlive `ending`: windows are fed until the last request of the drain has been answered.
         let tasks = Shutdown::new();

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta};
 use store::Expect;
 
 use api::well_known::finalizer;
 
 use super::{Committed, Stored};
+use crate::access::restriction;
 use crate::body::Body;
 use crate::decode::Payload;
 use crate::error::{self, ApiError};
@@ -89,6 +90,7 @@ impl Stored<'_> {
         for _ in 0..CONFLICT_TRIES_MAX {
             let current = self.current(name).await?;
             self.check_preconditions(name, &current, deletion)?;
+            self.restrict(name, &current)?;
             let outcome = if self.resource.kind == "Namespace" {
                 self.end_namespace(name, &current)?
             } else {
@@ -117,6 +119,20 @@ impl Stored<'_> {
             }
         }
         Err(ApiError::modified(self.call.resource, name))
+    }
+
+    /// A node's agent deletes only what runs on its node.
+    fn restrict(&self, name: &str, current: &Object) -> Result<(), ApiError> {
+        let Some(node) = self.call.user.node_name() else { return Ok(()) };
+        if self.resource.plural != "pods" {
+            return Ok(());
+        }
+        let pod: Pod = typed(current)?;
+        let checked = match self.call.target.subresource.as_str() {
+            "eviction" => restriction::evict_pod(node, &pod),
+            _ => restriction::delete_pod(node, &pod),
+        };
+        checked.map_err(|why| ApiError::forbidden(self.call.resource, name, why))
     }
 
     fn check_preconditions(&self, name: &str, current: &Object, deletion: &Deletion) -> Result<(), ApiError> {

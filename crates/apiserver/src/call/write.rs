@@ -115,7 +115,7 @@ impl Stored<'_> {
     fn patched(&self, current: &Object, kind: PatchKind, document: &Value) -> Result<Payload, ApiError> {
         let value: Value = serde_json::from_slice(&current.json())
             .map_err(|_| ApiError::internal("the stored object is damaged"))?;
-        let value = legacy::from_storage(self.call.resource, value)?;
+        let value = legacy::from_storage(self.call.resource, value);
         let patched = patch::apply(kind, self.call.resource.definition, &value, document).map_err(
             |error| match error.class() {
                 PatchErrorClass::BadRequest => ApiError::bad_request(error.to_string()),
@@ -168,6 +168,6 @@ impl Stored<'_> {
             return Ok(payload);
         }
         let value = payload.into_value(self.call.resource.kind)?;
-        Ok(Payload::Value(legacy::to_storage(self.call.resource, value)?))
+        Ok(Payload::Value(legacy::to_storage(self.call.resource, value)))
     }
 }

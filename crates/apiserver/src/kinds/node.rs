@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use api::field::FieldErrors;
 use api::well_known::taint;
+use api::{default, strategy, validate};
 use k8s_openapi::api::core::v1::{Node, Taint};
 
-use super::Kind;
+use super::{Kind, Part, Seen, fields};
+use crate::access::restriction::{self, Restricted};
 use crate::admission::Admission;
 use crate::error::ApiError;
 
@@ -14,15 +17,11 @@ impl Kind for Node {
 
     fn selectable(&self) -> BTreeMap<String, String> {
         let unschedulable = self.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
-        [("spec.unschedulable".to_owned(), unschedulable.to_string())].into()
+        fields([("spec.unschedulable", Some(unschedulable.to_string()))])
     }
 
-    fn prepare_update(&mut self, old: &Self) {
-        self.status.clone_from(&old.status);
-    }
-
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec.clone_from(&old.spec);
+    fn default(&mut self) {
+        default::node(self);
     }
 
     /// TaintNodesByCondition: nothing is scheduled before the node's first Ready.
@@ -37,5 +36,34 @@ impl Kind for Node {
             });
         }
         Ok(())
+    }
+
+    fn prepare_update(&mut self, old: &Self, part: Part) -> Result<(), ApiError> {
+        match part {
+            Part::Main | Part::Finalize => strategy::node_update(self, old),
+            Part::Status => strategy::node_status_update(self, old),
+        }
+        Ok(())
+    }
+
+    fn restrict(
+        &self,
+        node: &str,
+        old: Option<&Self>,
+        _part: Part,
+        _admission: &Admission<'_>,
+    ) -> Result<(), Restricted> {
+        restriction::write_node(node, old, self)
+    }
+
+    fn validate_create(&self, _seen: &Seen<'_>) -> FieldErrors {
+        validate::node_create(self)
+    }
+
+    fn validate_update(&self, old: &Self, part: Part, _seen: &Seen<'_>) -> FieldErrors {
+        match part {
+            Part::Main | Part::Finalize => validate::node_update(self, old),
+            Part::Status => validate::node_status_update(self, old),
+        }
     }
 }

@@ -2,16 +2,19 @@
 //!
 //! Upstream: `pkg/registry/core/pod/strategy.go`, `storage.go` (binding).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use api::field::FieldErrors;
 use api::pod::{is_terminal, node_name};
 use api::well_known::pod_condition;
+use api::{affinity_annotation, default, strategy, validate};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Binding, Pod, PodCondition, PodSpec, PodStatus};
+use k8s_openapi::api::core::v1::{Binding, Pod, PodCondition, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Kind, reference};
+use super::{Kind, Part, Seen, fields, reference};
 use crate::access::Referenced;
+use crate::access::restriction::{self, Restricted};
 use crate::admission::{Admission, priority, service_account, toleration};
 use crate::error::ApiError;
 
@@ -33,7 +36,7 @@ impl Kind for Pod {
         let status = self.status.as_ref();
         let host_network = spec.and_then(|spec| spec.host_network).unwrap_or(false);
         let address = status.and_then(|status| status.pod_ip.clone());
-        [
+        fields([
             ("spec.nodeName", spec.and_then(|spec| spec.node_name.clone())),
             ("spec.restartPolicy", spec.and_then(|spec| spec.restart_policy.clone())),
             ("spec.schedulerName", spec.and_then(|spec| spec.scheduler_name.clone())),
@@ -43,56 +46,23 @@ impl Kind for Pod {
             ("status.podIP", address.clone()),
             ("status.podIPs", address),
             ("status.nominatedNodeName", status.and_then(|status| status.nominated_node_name.clone())),
-        ]
-        .into_iter()
-        .filter_map(|(field, value)| Some((field.to_owned(), value.filter(|value| !value.is_empty())?)))
-        .collect()
+        ])
     }
 
     fn references(&self) -> Vec<String> {
         self.spec.as_ref().map(needs).unwrap_or_default()
     }
 
-    fn prepare_create(&mut self, _now: Timestamp) -> Result<(), ApiError> {
-        self.status = Some(PodStatus {
-            phase: Some("Pending".to_owned()),
-            qos_class: Some(
-                self.spec.as_ref().map_or("BestEffort", |spec| api::pod::qos_class(spec).as_str()).to_owned(),
-            ),
-            ..PodStatus::default()
-        });
-        Ok(())
-    }
-
-    fn prepare_update(&mut self, old: &Self) {
-        self.status.clone_from(&old.status);
-    }
-
-    fn prepare_status(&mut self, old: &Self) {
-        self.spec.clone_from(&old.spec);
-        // A status says nothing about deletion and owners.
-        self.metadata.deletion_timestamp.clone_from(&old.metadata.deletion_timestamp);
-        self.metadata.owner_references.clone_from(&old.metadata.owner_references);
-        if let Some(status) = &mut self.status
-            && status.qos_class.is_none()
-        {
-            status.qos_class = old.status.as_ref().and_then(|status| status.qos_class.clone());
-        }
-    }
-
-    fn generation_changed(&self, old: &Self) -> Option<bool> {
-        Some(self.spec != old.spec)
-    }
-
-    fn grace_seconds(&self, asked: Option<i64>) -> Option<i64> {
-        Some(grace_seconds(self, asked))
+    fn default(&mut self) {
+        default::pod(self);
     }
 
     fn admit_create(&mut self, admission: &Admission<'_>) -> Result<(), ApiError> {
+        affinity_annotation::apply_to_pod(self);
         service_account::admit(self, admission)?;
         priority::admit(self, admission)?;
         toleration::admit(self);
-        admission.node_may_create_pod(self)
+        Ok(())
     }
 
     fn admit_update(&mut self, old: &Self, _admission: &Admission<'_>) -> Result<(), ApiError> {
@@ -106,6 +76,7 @@ impl Kind for Pod {
             }
             if spec.service_account_name.is_none() {
                 spec.service_account_name.clone_from(&old.service_account_name);
+                spec.service_account.clone_from(&old.service_account);
             }
             if spec.affinity.is_none() {
                 spec.affinity.clone_from(&old.affinity);
@@ -113,6 +84,51 @@ impl Kind for Pod {
         }
         toleration::admit(self);
         Ok(())
+    }
+
+    fn prepare_create(&mut self) -> Result<(), ApiError> {
+        strategy::pod_create(self);
+        Ok(())
+    }
+
+    fn prepare_update(&mut self, old: &Self, part: Part) -> Result<(), ApiError> {
+        match part {
+            Part::Main | Part::Finalize => strategy::pod_update(self, old),
+            Part::Status => strategy::pod_status_update(self, old),
+        }
+        Ok(())
+    }
+
+    fn restrict(
+        &self,
+        node: &str,
+        old: Option<&Self>,
+        part: Part,
+        admission: &Admission<'_>,
+    ) -> Result<(), Restricted> {
+        match (old, part) {
+            (None, _) => {
+                let own = admission.windows.window("nodes").and_then(|window| window.get(node));
+                restriction::create_pod(node, own.as_ref().map(|own| own.header.uid.as_str()), self)
+            }
+            (Some(old), Part::Status) => restriction::update_pod_status(node, old, self),
+            (Some(_), Part::Main | Part::Finalize) => restriction::other_pod_write(node, "UPDATE"),
+        }
+    }
+
+    fn validate_create(&self, _seen: &Seen<'_>) -> FieldErrors {
+        validate::pod_create(self)
+    }
+
+    fn validate_update(&self, old: &Self, part: Part, _seen: &Seen<'_>) -> FieldErrors {
+        match part {
+            Part::Main | Part::Finalize => validate::pod_update(self, old),
+            Part::Status => validate::pod_status_update(self, old),
+        }
+    }
+
+    fn grace_seconds(&self, asked: Option<i64>) -> Option<i64> {
+        Some(grace_seconds(self, asked))
     }
 }
 
@@ -157,7 +173,7 @@ pub fn assign(pod: &mut Pod, binding: &Binding, now: Timestamp) -> Result<(), St
 
 /// The secrets, config maps and service account that a pod on a node makes readable there.
 fn needs(spec: &PodSpec) -> Vec<String> {
-    let mut found = std::collections::BTreeSet::new();
+    let mut found = BTreeSet::new();
     let mut add = |kind: Referenced, name: &str| {
         if !name.is_empty() {
             found.insert(reference(kind, name));

@@ -1,22 +1,18 @@
 //! The rules of an object's metadata: what the server sets, what a client may, what never changes.
 
-use api::field::{FieldError, FieldErrors, Path};
-use api::names;
+use api::field::{FieldError, Path};
 use api::scheme::Resource;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::Write;
 use crate::error::ApiError;
-use crate::kinds::Names;
 
 /// Letters that upstream's generated names end in: none that make words, none that look alike.
 const SUFFIX_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX_LETTERS_COUNT: usize = 5;
 /// A generated name is at most this long, so that it can be a label's value.
 const GENERATED_BYTES_MAX: usize = 63;
-/// All annotations together.
-const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
 
 /// Metadata of an object that is created; says whether the name is generated.
 pub fn begin(meta: &mut ObjectMeta, write: &Write<'_>) -> Result<bool, ApiError> {
@@ -65,20 +61,11 @@ pub fn follow(meta: &mut ObjectMeta, old: &ObjectMeta, write: &Write<'_>) -> Res
         _ => return Err(ApiError::modified(resource, write.name)),
     }
     let old_uid = old.uid.as_deref().unwrap_or_default();
-    match meta.uid.as_deref().unwrap_or_default() {
-        "" => meta.uid.clone_from(&old.uid),
-        uid if uid == old_uid => {}
-        uid => return Err(uid_precondition(resource, write.name, uid, old_uid)),
+    let uid = meta.uid.as_deref().unwrap_or_default();
+    if !uid.is_empty() && uid != old_uid {
+        return Err(uid_precondition(resource, write.name, uid, old_uid));
     }
-    if meta.creation_timestamp.is_none() {
-        meta.creation_timestamp.clone_from(&old.creation_timestamp);
-    }
-    if meta.deletion_timestamp.is_none() {
-        meta.deletion_timestamp.clone_from(&old.deletion_timestamp);
-    }
-    if meta.deletion_grace_period_seconds.is_none() {
-        meta.deletion_grace_period_seconds.clone_from(&old.deletion_grace_period_seconds);
-    }
+    api::strategy::keep_system_metadata(meta, old);
     if meta.generate_name.is_none() {
         meta.generate_name.clone_from(&old.generate_name);
     }
@@ -142,121 +129,4 @@ pub fn is_gone(meta: &ObjectMeta) -> bool {
     meta.deletion_timestamp.is_some()
         && meta.finalizers.as_ref().is_none_or(Vec::is_empty)
         && meta.deletion_grace_period_seconds.unwrap_or(0) == 0
-}
-
-/// What is wrong with any object's metadata.
-pub fn errors(meta: &ObjectMeta, resource: &Resource, kind_names: Names) -> FieldErrors {
-    let path = Path::new("metadata");
-    let mut errors = FieldErrors::new();
-    let name = meta.name.as_deref().unwrap_or_default();
-    if name.is_empty() {
-        errors.push(FieldError::required(&path.child("name"), "name or generateName is required"));
-    } else {
-        let details = match kind_names {
-            Names::Subdomain => names::dns1123_subdomain(name),
-            Names::Label => names::dns1123_label(name),
-            Names::PathSegment => names::path_segment(name),
-        };
-        for detail in details {
-            errors.push(FieldError::invalid(&path.child("name"), name, detail));
-        }
-    }
-    if resource.namespaced && meta.namespace.as_deref().unwrap_or_default().is_empty() {
-        errors.push(FieldError::required(&path.child("namespace"), ""));
-    }
-    for (key, value) in meta.labels.iter().flatten() {
-        for detail in names::qualified_name(key) {
-            errors.push(FieldError::invalid(&path.child("labels"), key.as_str(), detail));
-        }
-        for detail in names::label_value(value) {
-            errors.push(FieldError::invalid(&path.child("labels"), value.as_str(), detail));
-        }
-    }
-    let mut annotations_bytes = 0;
-    for (key, value) in meta.annotations.iter().flatten() {
-        // Upstream: the key's case does not matter here.
-        for detail in names::qualified_name(&key.to_lowercase()) {
-            errors.push(FieldError::invalid(&path.child("annotations"), key.as_str(), detail));
-        }
-        annotations_bytes += key.len() + value.len();
-    }
-    if annotations_bytes > ANNOTATIONS_BYTES_MAX {
-        errors.push(FieldError::too_long(&path.child("annotations"), ANNOTATIONS_BYTES_MAX));
-    }
-    owner_errors(meta, &path, &mut errors);
-    for finalizer in meta.finalizers.iter().flatten() {
-        for detail in names::qualified_name(finalizer) {
-            errors.push(FieldError::invalid(&path.child("finalizers"), finalizer.as_str(), detail));
-        }
-    }
-    errors
-}
-
-fn owner_errors(meta: &ObjectMeta, path: &Path, errors: &mut FieldErrors) {
-    let mut controller: Option<String> = None;
-    for (i, owner) in meta.owner_references.iter().flatten().enumerate() {
-        let at = path.child("ownerReferences").index(i);
-        if owner.api_version.is_empty() {
-            errors.push(FieldError::invalid(&at.child("apiVersion"), "", "version must not be empty"));
-        }
-        if owner.kind.is_empty() {
-            errors.push(FieldError::invalid(&at.child("kind"), "", "must not be empty"));
-        }
-        if owner.name.is_empty() {
-            errors.push(FieldError::invalid(&at.child("name"), "", "must not be empty"));
-        }
-        if owner.uid.is_empty() {
-            errors.push(FieldError::invalid(&at.child("uid"), "", "must not be empty"));
-        }
-        if owner.controller == Some(true) {
-            let described = format!("{}/{}", owner.kind, owner.name);
-            match &controller {
-                None => controller = Some(described),
-                Some(first) => {
-                    let detail = format!(
-                        "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {described}"
-                    );
-                    let value = serde_json::to_value(owner).unwrap_or_default();
-                    errors.push(FieldError::invalid(&path.child("ownerReferences"), value, detail));
-                }
-            }
-        }
-    }
-}
-
-/// What an update may not change.
-pub fn update_errors(new: &ObjectMeta, old: &ObjectMeta) -> FieldErrors {
-    let path = Path::new("metadata");
-    let mut errors = FieldErrors::new();
-    let mut immutable = |field: &str, value: serde_json::Value| {
-        errors.push(FieldError::invalid(&path.child(field), value, "field is immutable"));
-    };
-    let json = |value: &Option<Time>| serde_json::to_value(value).unwrap_or_default();
-    if new.creation_timestamp != old.creation_timestamp {
-        immutable("creationTimestamp", json(&new.creation_timestamp));
-    }
-    if new.deletion_timestamp != old.deletion_timestamp {
-        immutable("deletionTimestamp", json(&new.deletion_timestamp));
-    }
-    if new.deletion_grace_period_seconds != old.deletion_grace_period_seconds {
-        immutable("deletionGracePeriodSeconds", new.deletion_grace_period_seconds.into());
-    }
-    if old.deletion_timestamp.is_some() {
-        let known = old.finalizers.as_deref().unwrap_or_default();
-        let added: Vec<String> = new
-            .finalizers
-            .iter()
-            .flatten()
-            .filter(|finalizer| !known.contains(finalizer))
-            .map(|finalizer| format!("{finalizer:?}"))
-            .collect();
-        if !added.is_empty() {
-            let detail = format!(
-                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
-                added.join(", ")
-            );
-            errors.push(FieldError::forbidden(&path.child("finalizers"), detail));
-        }
-    }
-    errors
 }
