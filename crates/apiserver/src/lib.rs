@@ -20,6 +20,7 @@ mod kinds;
 mod legacy;
 pub mod limits;
 mod object;
+pub mod node_proxy;
 pub mod openapi;
 mod options;
 mod paths;

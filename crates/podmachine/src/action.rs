@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{LifecycleHandler, PodStatus, Probe};
 
-use crate::machine::State;
+use crate::state::State;
 
 /// Everything that one step decided.
 #[derive(Debug, Clone)]
@@ -75,7 +75,7 @@ pub enum Action {
         container_id: String,
     },
     Probe(ProbeTarget),
-    /// Status is final and all is cleaned up: DELETE with grace 0 and the uid as precondition.
+    /// All is cleaned up, and this step's status is final: write that first, then DELETE with grace 0 and the uid as precondition.
     /// Never for [`PodSource::Static`](crate::PodSource::Static).
     DeleteFromApi,
 }

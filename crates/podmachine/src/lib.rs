@@ -17,17 +17,32 @@
 //! what runs continues without a restart. A look that began before an own action ended starts nothing.
 
 pub mod action;
+mod backoff;
 pub mod desired;
+mod hooks;
+mod image;
+mod killing;
 pub mod labels;
 pub mod machine;
+mod memory;
 pub mod observed;
+mod outcome;
+mod pod;
+mod probing;
+mod starting;
+mod state;
+mod status;
+mod turn;
+mod view;
 
 pub use action::{
     Action, Event, EventType, Failure, Job, JobId, KillReason, Outcome, ProbeKind, ProbeTarget,
     StartContainer, Step,
 };
 pub use desired::{Admission, Desired, Host, Intent, PodSource, TerminationCause};
-pub use machine::{Machine, Mark, State};
+pub use machine::{Machine, Mark};
 pub use observed::{
     ContainerState, ImageState, Observed, ObservedContainer, ObservedSandbox, SandboxState, VolumeState,
 };
+pub use pod::container_hash;
+pub use state::State;
