@@ -53,16 +53,18 @@ impl Machine {
 
     /// Decides. Same memory, same input: same step.
     pub fn step(&mut self, desired: &Desired, observed: &Observed, now: Timestamp) -> Step {
-        let spec = desired.pod.spec.clone().unwrap_or_default();
+        let empty = PodSpec::default();
+        let spec = desired.pod.spec.as_ref().unwrap_or(&empty);
         if observed.mark.0 < self.memory.finished {
-            return self.look_again(desired, &spec, now);
+            return self.look_again(desired, spec, now);
         }
+        self.memory.hash_all(pod::members(spec).map(|member| member.container));
         let mut turn = Turn {
             now,
             desired,
             pod: &desired.pod,
-            spec: &spec,
-            policy: pod::restart_policy(&spec),
+            spec,
+            policy: pod::restart_policy(spec),
             view: View::new(observed),
             memory: &mut self.memory,
             jobs: Vec::new(),
@@ -83,7 +85,7 @@ impl Machine {
         let status = status::compute(&mut turn, self.state);
         let Turn { jobs, wake_at, .. } = turn;
         self.memory.status = Some(status.clone());
-        Step { jobs, events: self.events(&spec), status, wake_at, state: self.state }
+        Step { jobs, events: self.events(spec), status, wake_at, state: self.state }
     }
 
     /// The look is older than our own last action: decide nothing, say what was said last.

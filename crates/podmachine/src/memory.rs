@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::PodStatus;
+use k8s_openapi::api::core::v1::{Container, PodStatus};
 
 use crate::action::{Action, EventType, JobId, KillReason, ProbeKind};
 use crate::backoff::{Backoff, Retry};
+use crate::pod;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Memory {
@@ -47,6 +48,8 @@ pub(crate) struct Memory {
     pub status: Option<PodStatus>,
     /// Containers that the last status showed running and that no look finds.
     pub lost: BTreeMap<String, Lost>,
+    /// Hash by container name, with the spec it was made from.
+    pub hashes: BTreeMap<String, (Container, String)>,
     pub refused_told: bool,
     pub image_told: BTreeSet<String>,
 }
@@ -125,6 +128,17 @@ impl Memory {
         let id = JobId(self.last_job);
         self.jobs.insert(id, action);
         id
+    }
+
+    /// Hashing writes the whole container out: done once a spec, not once a step.
+    pub fn hash_all<'a>(&mut self, members: impl Iterator<Item = &'a Container>) {
+        for container in members {
+            let known = self.hashes.get(&container.name).is_some_and(|(made_from, _)| made_from == container);
+            if !known {
+                let hash = pod::container_hash(container);
+                self.hashes.insert(container.name.clone(), (container.clone(), hash));
+            }
+        }
     }
 
     pub fn doing(&self, what: impl Fn(&Action) -> bool) -> bool {

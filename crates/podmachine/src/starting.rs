@@ -211,7 +211,7 @@ fn start(turn: &mut Turn<'_>, member: Member<'_>) {
     if turn.view.observed.volumes != VolumeState::Ready {
         return;
     }
-    let hash = pod::container_hash(member.container);
+    let hash = turn.hash(name).to_owned();
     let restart_count = restart_count(turn, name);
     if let Some(event) = last_exit(turn, member) {
         let key = (name.to_owned(), hash.clone());
@@ -255,7 +255,7 @@ fn crash_seconds_max(turn: &Turn<'_>) -> u32 {
 fn in_crash_backoff(turn: &mut Turn<'_>, member: Member<'_>) -> bool {
     let name = member.name();
     let Some(event) = last_exit(turn, member) else { return false };
-    let key = (name.to_owned(), pod::container_hash(member.container));
+    let key = (name.to_owned(), turn.hash(name).to_owned());
     let Some(backoff) = turn.memory.crashes.get(&key).copied() else { return false };
     let Some(until) = backoff.until(event, turn.now, crash_seconds_max(turn)) else { return false };
     turn.wake(until);
@@ -282,7 +282,7 @@ fn duration(seconds: u32) -> String {
 fn in_start_backoff(turn: &mut Turn<'_>, member: Member<'_>) -> bool {
     let name = member.name();
     let Some(error) = turn.memory.start_errors.get(name).cloned() else { return false };
-    if error.hash != pod::container_hash(member.container) {
+    if error.hash != turn.hash(name) {
         turn.memory.start_errors.remove(name);
         return false;
     }

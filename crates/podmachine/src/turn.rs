@@ -55,7 +55,12 @@ impl<'a> Turn<'a> {
 
     /// Whether an instance was made from today's spec. One without a hash is taken as it is.
     pub fn same_spec(&self, member: Member<'_>, container: &ObservedContainer) -> bool {
-        container.labels.hash.is_empty() || container.labels.hash == pod::container_hash(member.container)
+        container.labels.hash.is_empty() || container.labels.hash == self.hash(member.name())
+    }
+
+    /// The hash of today's spec.
+    pub fn hash(&self, name: &str) -> &str {
+        self.memory.hashes.get(name).map_or("", |(_, hash)| hash.as_str())
     }
 
     /// Runs, its post-start hook is done, and its startup probe passed if it has one.
