@@ -4,6 +4,7 @@
 //! the [`Context`]: the client, the clock and the caches of Pods, Nodes and Namespaces. Which of them run is
 //! [`Options::which`]. Upstream: kube-controller-manager.
 
+pub mod daemonset;
 pub mod garbage_collector;
 mod kinds;
 pub mod namespace;
@@ -34,6 +35,7 @@ pub const PODS_BY_CONTROLLER: &str = "controller";
 /// One of the controllers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Controller {
+    DaemonSet,
     GarbageCollector,
     NodeLifecycle,
     PodGc,
@@ -43,7 +45,8 @@ pub enum Controller {
 }
 
 impl Controller {
-    pub const ALL: [Controller; 6] = [
+    pub const ALL: [Controller; 7] = [
+        Controller::DaemonSet,
         Controller::GarbageCollector,
         Controller::NodeLifecycle,
         Controller::PodGc,
@@ -135,6 +138,7 @@ pub async fn run(client: Client, options: Options, shutdown: Shutdown) {
     for controller in &options.which {
         let context = context.clone();
         match controller {
+            Controller::DaemonSet => tasks.supervise("daemonset", move || daemonset::run(context.clone())),
             Controller::GarbageCollector => {
                 tasks.supervise("garbage collector", move || garbage_collector::run(context.clone()));
             }

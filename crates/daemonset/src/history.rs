@@ -28,6 +28,8 @@ struct Revision {
     label: String,
     kinship: Kinship,
     template: Value,
+    /// Its template means the same as the current one. Kept, because comparing is dear and plans are many.
+    current: bool,
 }
 
 /// Whose revision it is.
@@ -90,7 +92,7 @@ impl Revision {
 
 impl History {
     /// A revision was added or changed. Those of others are kept only if their name could get in the way.
-    pub fn upsert(&mut self, revision: &ControllerRevision, wanted: &Wanted) {
+    pub fn upsert(&mut self, revision: &ControllerRevision, wanted: &Wanted, current: &Template) {
         let name = revision.name().to_owned();
         match kinship(revision, wanted) {
             None => {
@@ -101,8 +103,16 @@ impl History {
                 let id = PodId { name: name.clone(), uid: revision.uid().to_owned() };
                 let label = revision.label(names::REVISION_HASH_LABEL).unwrap_or_default().to_owned();
                 let number = revision.revision;
-                self.revisions.insert(name, Revision { id, number, label, kinship, template });
+                let current = template == *current.canonical;
+                self.revisions.insert(name, Revision { id, number, label, kinship, template, current });
             }
+        }
+    }
+
+    /// The current template is another one.
+    pub fn compare_with(&mut self, template: &Template) {
+        for revision in self.revisions.values_mut() {
+            revision.current = revision.template == *template.canonical;
         }
     }
 
@@ -112,16 +122,16 @@ impl History {
 
     /// The hash that Pods of the current template carry.
     pub fn current_hash(&self, template: &Template) -> String {
-        match self.current(template).first() {
+        match self.current().first() {
             Some(kept) => kept.hash().to_owned(),
             None => template.hash.clone(),
         }
     }
 
     /// Revisions that equal the current template, the one to keep first.
-    fn current(&self, template: &Template) -> Vec<&Revision> {
+    fn current(&self) -> Vec<&Revision> {
         let mut current: Vec<&Revision> =
-            self.revisions.values().filter(|r| r.is_ours() && r.template == *template.canonical).collect();
+            self.revisions.values().filter(|r| r.is_ours() && r.current).collect();
         current.sort_by(|a, b| b.number.cmp(&a.number).then_with(|| a.id.cmp(&b.id)));
         current
     }
@@ -130,9 +140,8 @@ impl History {
     pub fn review(&self, wanted: &Wanted, template: &Template, is_live: impl Fn(&str) -> bool) -> Review {
         let mut review = Review::default();
         self.claim(&mut review.before);
-        let current = self.current(template);
-        let mut old: Vec<&Revision> =
-            self.revisions.values().filter(|r| r.is_ours() && r.template != *template.canonical).collect();
+        let current = self.current();
+        let mut old: Vec<&Revision> = self.revisions.values().filter(|r| r.is_ours() && !r.current).collect();
         old.sort_by(|a, b| a.number.cmp(&b.number).then_with(|| a.id.cmp(&b.id)));
         let next = old.last().map_or(0, |newest| newest.number) + 1;
         match current.split_first() {
@@ -179,7 +188,7 @@ impl History {
         match self.revisions.get(&name) {
             None => Some(Step::CreateRevision(Box::new(revision(wanted, template, name, number)))),
             // Someone else's with the same content: as good as ours until it goes.
-            Some(taken) if taken.template == *template.canonical => None,
+            Some(taken) if taken.current => None,
             Some(_) => {
                 let to = wanted.status.collision_count.unwrap_or_default().saturating_add(1);
                 Some(Step::CountCollision { taken: name, to })

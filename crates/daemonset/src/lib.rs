@@ -20,5 +20,5 @@ pub mod wanted;
 pub use facts::{NodeName, PodFacts, PodId};
 pub use plan::{CreateReason, DeleteReason, EventType, Note, Plan, Step};
 pub use verdict::{Unwanted, Verdict, verdict};
-pub use view::{Event, Outcome, View};
+pub use view::{Effect, Event, Outcome, View};
 pub use wanted::{Life, Strategy, Wanted, WantedError};

@@ -46,6 +46,13 @@ pub enum Event {
     },
 }
 
+/// Whether an event could change the next plan. A Node's heartbeat cannot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    Nothing,
+    Changed,
+}
+
 /// All that is known about one DaemonSet.
 #[derive(Debug, Clone)]
 pub struct View {
@@ -131,15 +138,15 @@ impl View {
     }
 
     /// Takes an event in. Only its own rows are touched.
-    pub fn apply(&mut self, event: Event, now: Timestamp) -> Result<(), WantedError> {
+    pub fn apply(&mut self, event: Event, now: Timestamp) -> Result<Effect, WantedError> {
         match event {
-            Event::DaemonSet(object) => return self.apply_daemon_set(object, now),
-            Event::Node(node) => self.apply_node(node, now),
+            Event::DaemonSet(object) => self.apply_daemon_set(object, now)?,
+            Event::Node(node) => return Ok(self.apply_node(node, now)),
             Event::NodeGone(name) => self.apply_node_gone(&name, now),
             Event::Pod(pod) => self.apply_pod(&pod, now),
             Event::PodGone(id) => self.apply_pod_gone(&id, now),
             Event::Revision(revision) => {
-                self.history.upsert(&revision, &self.wanted);
+                self.history.upsert(&revision, &self.wanted, &self.template);
                 self.revisions_changed(revision.name(), now);
             }
             Event::RevisionGone { name } => {
@@ -147,7 +154,7 @@ impl View {
                 self.revisions_changed(&name, now);
             }
         }
-        Ok(())
+        Ok(Effect::Changed)
     }
 
     fn apply_daemon_set(&mut self, object: Arc<DaemonSet>, now: Timestamp) -> Result<(), WantedError> {
@@ -160,6 +167,7 @@ impl View {
         let hash_before = self.hash.clone();
         if !same_template || before.status.collision_count != self.wanted.status.collision_count {
             self.template = Template::of(&self.wanted);
+            self.history.compare_with(&self.template);
             self.hash = self.history.current_hash(&self.template);
         }
         if !same_template {
@@ -193,16 +201,18 @@ impl View {
         }
     }
 
-    fn apply_node(&mut self, node: Arc<Node>, now: Timestamp) {
+    fn apply_node(&mut self, node: Arc<Node>, now: Timestamp) -> Effect {
         let name = NodeName::from(node.name());
         let verdict = verdict(&self.wanted, &node);
         let row = self.rows.entry(name.clone()).or_default();
         let same = row.verdict.as_ref() == Some(&verdict);
         row.node = Some(node);
         row.verdict = Some(verdict);
-        if !same {
-            self.refresh(&name, now);
+        if same {
+            return Effect::Nothing;
         }
+        self.refresh(&name, now);
+        Effect::Changed
     }
 
     fn apply_node_gone(&mut self, name: &NodeName, now: Timestamp) {

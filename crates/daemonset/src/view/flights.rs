@@ -151,7 +151,7 @@ impl View {
             }
             (Step::CreateRevision(_), Outcome::RevisionExists(there)) => {
                 // It says what is there sooner than the cache does; the next plan reuses it or counts a collision.
-                self.history.upsert(&there, &self.wanted);
+                self.history.upsert(&there, &self.wanted, &self.template);
                 self.revisions_changed(there.metadata.name.as_deref().unwrap_or_default(), now);
             }
             (Step::CreateRevision(revision), Outcome::Done) => {
