@@ -225,8 +225,14 @@ impl Fleet {
         let failures = self.slots.get(key).map_or(0, |slot| slot.failures).saturating_add(1);
         self.remove(key);
         let due = later(now, PLAN_RETRY.delay(failures).max(CRASH_PAUSE));
-        let slot =
-            Slot { view: None, phase: Phase::Pausing, inbox: BTreeMap::new(), failures, due: Some(due) };
+        let slot = Slot {
+            view: None,
+            phase: Phase::Pausing,
+            inbox: BTreeMap::new(),
+            failures,
+            due: Some(due),
+            status_at: None,
+        };
         self.slots.insert(key.clone(), slot);
         self.due.insert((due, key.clone()));
         tracing::error!(daemonset = %key, failures, "planning panicked; the view is built anew later");
