@@ -1,1 +1,92 @@
-//! Hollow nodes on the fake runtime, seeded worlds, faults, invariants.
+//! Simulated nodes against any Kubernetes API: a control plane sees a fleet, and no container runs.
+//!
+//! A [`hollow`] node registers, keeps its lease, takes the Pods bound to it through their life with seeded latencies
+//! ([`latency`]), and lets go of the deleted ones. What a Pod does next is a pure function ([`life`]). An observer
+//! watches all Pods and reports how long each step took ([`report`]). The control plane is not in here: it is
+//! whatever answers behind the client.
+
+pub mod hollow;
+pub mod latency;
+pub mod life;
+pub mod report;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::Cache;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client};
+use process::{Clock, Shutdown, SystemClock, Tasks};
+
+use hollow::HollowNode;
+use latency::Latencies;
+use report::{Observer, Report};
+
+/// How long the nodes' tasks may take to stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How often the log says how far the Pods are, while there is news.
+const PROGRESS_PERIOD: Duration = Duration::from_secs(10);
+/// Hollow nodes of one process: each costs a watch and a lease renewal every ten seconds.
+pub const NODES_MAX: u32 = 20_000;
+
+/// What to simulate.
+#[derive(Clone)]
+pub struct SimOptions {
+    /// How many nodes; more than [`NODES_MAX`] are cut to it.
+    pub nodes: u32,
+    /// Nodes are called `<prefix>-00000` and so on.
+    pub name_prefix: String,
+    /// The same seed gives the same latencies.
+    pub seed: u64,
+    pub latencies: Latencies,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for SimOptions {
+    fn default() -> Self {
+        SimOptions {
+            nodes: 10,
+            name_prefix: "hollow".to_owned(),
+            seed: 1,
+            latencies: Latencies::default(),
+            clock: SystemClock::shared(),
+        }
+    }
+}
+
+/// Runs the nodes until shutdown and returns what was seen of their Pods. The Node objects stay.
+pub async fn run(client: Client, options: SimOptions, shutdown: Shutdown) -> Report {
+    let tasks = Tasks::new(shutdown.child());
+    let observed = Cache::<Pod>::builder(Api::all(client.clone())).clock(options.clock.clone()).start(&tasks);
+    for number in 0..options.nodes.min(NODES_MAX) {
+        let node = HollowNode {
+            name: format!("{}-{number:05}", options.name_prefix),
+            number,
+            seed: options.seed,
+            latencies: options.latencies,
+            client: client.clone(),
+            clock: Arc::clone(&options.clock),
+        };
+        node.start(&tasks);
+    }
+    let mut observer = Observer::new(&options.name_prefix);
+    let mut changes = observed.subscribe();
+    let mut told = Report::default();
+    loop {
+        tokio::select! {
+            // Changes stay in their inbox; the observer's memory is in its struct.
+            () = shutdown.cancelled() => break,
+            change = changes.next() => observer.see(&change, options.clock.now()),
+            () = options.clock.sleep(PROGRESS_PERIOD) => {
+                let report = observer.report();
+                if report != told {
+                    tracing::info!("{report}");
+                    told = report;
+                }
+            }
+        }
+    }
+    // Late tasks are named in the log by `Tasks`.
+    let _ = tasks.shutdown(STOP_PATIENCE).await;
+    observer.report()
+}

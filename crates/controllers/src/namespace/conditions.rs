@@ -185,8 +185,8 @@ mod tests {
     fn the_same_finding_is_written_once_and_keeps_its_time() {
         let found = Found { remaining: vec![remaining("pods.", &[])], ..Found::default() };
         let first = status(&Namespace::default(), &found, at(0)).unwrap();
-        let mut namespace = Namespace::default();
-        namespace.status = Some(serde_json::from_value(first.clone()).unwrap());
+        let known = Some(serde_json::from_value(first.clone()).unwrap());
+        let namespace = Namespace { status: known, ..Namespace::default() };
         assert_eq!(status(&namespace, &found, at(9)), None);
         let more =
             Found { remaining: vec![remaining("pods.", &[]), remaining("pods.", &[])], ..Found::default() };
