@@ -31,7 +31,15 @@ struct State {
     unsynced: Vec<Operation>,
     /// Writes and syncs until the power fails.
     operations_left: Option<u32>,
-    syncs_fail: bool,
+    sync: Sync,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Sync {
+    #[default]
+    Works,
+    Fails,
+    Panics,
 }
 
 #[derive(Debug)]
@@ -51,7 +59,7 @@ impl Disk {
                 Operation::Length(length) => content.resize((*length).max(content.len() as u64) as usize, 0),
                 Operation::Write(offset, data) => {
                     for (n, sector) in data.chunks(SECTOR_BYTES).enumerate() {
-                        if random.next() % 2 == 0 {
+                        if random.next().is_multiple_of(2) {
                             let begin = *offset as usize + n * SECTOR_BYTES;
                             content[begin..begin + sector.len()].copy_from_slice(sector);
                         }
@@ -105,8 +113,10 @@ impl StorageBackend for Disk {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.0.lock();
         state.spend()?;
-        if state.syncs_fail {
-            return Err(io::ErrorKind::StorageFull.into());
+        match state.sync {
+            Sync::Works => {}
+            Sync::Fails => return Err(io::ErrorKind::StorageFull.into()),
+            Sync::Panics => panic!("as the test wants"),
         }
         state.durable = state.seen.clone();
         state.unsynced.clear();
@@ -212,12 +222,12 @@ async fn failed_sync_acknowledges_nothing_and_stops_writes_but_not_reads() {
     let store = open(&disk);
     let revision = store.write(put(1, 1)).await.unwrap();
     let kept = entries(&store).await;
-    disk.0.lock().syncs_fail = true;
+    disk.0.lock().sync = Sync::Fails;
     match store.write(put(1, 2)).await {
         Err(WriteError::Unknown { source: BackendError::DiskFull(_), .. }) => {}
         other => panic!("expected an unknown outcome for a full disk, not {other:?}"),
     }
-    disk.0.lock().syncs_fail = false;
+    disk.0.lock().sync = Sync::Works;
     match store.write(put(2, 1)).await {
         Err(WriteError::Refused { source: BackendError::Halted, .. }) => {}
         other => panic!("expected a refusal, not {other:?}"),
@@ -227,4 +237,21 @@ async fn failed_sync_acknowledges_nothing_and_stops_writes_but_not_reads() {
     drop(store);
     let store = open(&disk);
     assert!(store.write(put(2, 1)).await.unwrap() > revision);
+}
+
+#[tokio::test]
+async fn panic_in_a_commit_acknowledges_nothing_and_leaves_the_readers_alone() {
+    let disk = Disk::default();
+    let store = open(&disk);
+    let revision = store.write(put(1, 1)).await.unwrap();
+    let kept = entries(&store).await;
+    disk.0.lock().sync = Sync::Panics;
+    // Both are queued before the writer gets to them; neither may hang.
+    let (first, second) = tokio::join!(store.write(put(1, 2)), store.write(put(2, 1)));
+    for outcome in [first, second] {
+        assert!(matches!(outcome, Err(WriteError::Unknown { .. } | WriteError::Refused { .. })));
+    }
+    assert!(matches!(store.write(put(2, 1)).await, Err(WriteError::Refused { .. })));
+    assert_eq!(entries(&store).await, kept);
+    assert_eq!(store.revision().await.unwrap(), revision);
 }
