@@ -12,6 +12,7 @@
 
 mod committed;
 mod database;
+mod measures;
 mod window;
 mod writer;
 
@@ -24,11 +25,13 @@ use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use futures::stream;
+use process::Metrics;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{BackendError, Entry, Page, ReadError, Revision, Store, Watch, WatchError, Write, WriteError};
 use committed::Committed;
 use database::Database;
+use measures::Measures;
 use writer::{Pending, Writer};
 
 /// Writes that may wait for the writer: as many as two batches; whoever comes then waits for a place.
@@ -50,6 +53,13 @@ impl Default for WindowLimits {
     fn default() -> WindowLimits {
         WindowLimits { changes_max: 16_384, bytes_max: 8 << 20 }
     }
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    pub window: WindowLimits,
+    /// Where the store's counts are shown.
+    pub metrics: Metrics,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -83,19 +93,20 @@ pub struct EmbeddedStore {
 impl EmbeddedStore {
     /// Opens the store in `dir`, which is made (0700) when absent. Blocks: it reads all that is stored.
     pub fn open(dir: impl AsRef<Path>) -> Result<EmbeddedStore, OpenError> {
-        EmbeddedStore::open_with(dir, WindowLimits::default())
+        EmbeddedStore::open_with(dir, Options::default())
     }
 
-    pub fn open_with(dir: impl AsRef<Path>, window: WindowLimits) -> Result<EmbeddedStore, OpenError> {
+    pub fn open_with(dir: impl AsRef<Path>, options: Options) -> Result<EmbeddedStore, OpenError> {
         let (database, path) = Database::open(dir.as_ref())?;
-        EmbeddedStore::start(database, path, window)
+        EmbeddedStore::start(database, path, options)
     }
 
-    fn start(database: Database, path: PathBuf, window: WindowLimits) -> Result<EmbeddedStore, OpenError> {
+    fn start(database: Database, path: PathBuf, options: Options) -> Result<EmbeddedStore, OpenError> {
         let loaded = database.load().map_err(|source| OpenError::Read { path, source })?;
-        let committed = Arc::new(Committed::new(loaded, window));
+        let measures = Measures::new(&options.metrics);
+        let committed = Arc::new(Committed::new(loaded, options.window));
         let (queue, pending) = mpsc::channel(QUEUE_WRITES_MAX);
-        let writer = Writer::new(database, committed.clone(), pending);
+        let writer = Writer::new(database, committed.clone(), pending, measures);
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run())

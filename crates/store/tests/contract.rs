@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use store::embedded::WindowLimits;
+use store::embedded::{Options, WindowLimits};
 use store::{
     Change, EmbeddedStore, Entry, Event, Expect, MemoryStore, Revision, Store, Watch, WatchError, Write,
     WriteError,
@@ -41,8 +41,9 @@ struct Embedded {
 impl Backend for Embedded {
     fn keeping(changes_max: usize) -> Embedded {
         let dir = tempfile::tempdir().unwrap();
-        let limits = WindowLimits { changes_max, bytes_max: 64 << 20 };
-        let store = EmbeddedStore::open_with(dir.path().join("store"), limits).unwrap();
+        let window = WindowLimits { changes_max, bytes_max: 64 << 20 };
+        let options = Options { window, ..Options::default() };
+        let store = EmbeddedStore::open_with(dir.path().join("store"), options).unwrap();
         Embedded { store: Arc::new(store), _dir: dir }
     }
 

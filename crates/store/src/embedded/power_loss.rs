@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use redb::StorageBackend;
 
 use super::database::Database;
-use super::{EmbeddedStore, WindowLimits};
+use super::{EmbeddedStore, Options};
 use crate::{BackendError, Change, Entry, Expect, Store, Write, WriteError};
 
 const SECTOR_BYTES: usize = 512;
@@ -147,7 +147,7 @@ impl Random {
 
 fn open(disk: &Disk) -> EmbeddedStore {
     let database = Database::on(disk.clone()).expect("the store opens");
-    EmbeddedStore::start(database, PathBuf::from("disk"), WindowLimits::default()).expect("the store loads")
+    EmbeddedStore::start(database, PathBuf::from("disk"), Options::default()).expect("the store loads")
 }
 
 fn put(key: u64, value: u64) -> Write {

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::committed::Committed;
 use super::database::Database;
+use super::measures::Measures;
 use crate::{BackendError, Change, Entry, Event, Expect, Revision, Write, WriteError};
 
 /// Writes in one commit: beyond this the price of the sync no longer shows in a write's share.
@@ -25,13 +27,19 @@ pub(super) struct Writer {
     database: Database,
     committed: Arc<Committed>,
     pending: mpsc::Receiver<Pending>,
+    measures: Measures,
 }
 
 type Answer = (oneshot::Sender<Result<Revision, WriteError>>, String, Result<Revision, WriteError>);
 
 impl Writer {
-    pub fn new(database: Database, committed: Arc<Committed>, pending: mpsc::Receiver<Pending>) -> Writer {
-        Writer { database, committed, pending }
+    pub fn new(
+        database: Database,
+        committed: Arc<Committed>,
+        pending: mpsc::Receiver<Pending>,
+        measures: Measures,
+    ) -> Writer {
+        Writer { database, committed, pending, measures }
     }
 
     /// Runs until the store is dropped or a commit fails.
@@ -82,6 +90,7 @@ impl Writer {
             });
             answers.push((answer, key, outcome));
         }
+        let begun = Instant::now();
         if !events.is_empty()
             && let Err(error) = self.database.commit(&events, revision)
         {
@@ -101,6 +110,10 @@ impl Writer {
             }
             return Err(Failed);
         }
+        if !events.is_empty() {
+            self.measures.committed(events.len(), begun.elapsed());
+        }
+        self.measures.refused(answers.len() - events.len());
         self.committed.apply(events);
         for (answer, _, outcome) in answers {
             let _ = answer.send(outcome);

@@ -1,4 +1,4 @@
-//! kill -9: a process that writes and says which writes were acknowledged is killed, again and again.
+//! The embedded store from outside: kill -9 while it writes, its files, its counts.
 //!
 //! The writing process is this test binary itself, run with [`DIRECTORY`] set.
 
@@ -9,7 +9,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use store::{Change, EmbeddedStore, Expect, Store, Write, embedded::OpenError};
+use store::embedded::{OpenError, Options};
+use store::{Change, EmbeddedStore, Expect, Store, Write};
 
 const DIRECTORY: &str = "EVERYNODE_STORE_KILL_TEST_DIRECTORY";
 const KILLS: usize = 10;
@@ -117,4 +118,23 @@ fn file_that_is_not_a_store_is_refused_and_left_alone() {
     let before = std::fs::read(&file).unwrap();
     assert!(matches!(EmbeddedStore::open(dir.path()), Err(OpenError::Read { .. })));
     assert_eq!(std::fs::read(&file).unwrap(), before);
+}
+
+#[tokio::test]
+async fn metrics_tell_of_writes_and_commits() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::default();
+    let metrics = options.metrics.clone();
+    let store = EmbeddedStore::open_with(dir.path(), options).unwrap();
+    for expect in [Expect::Absent, Expect::Absent, Expect::Anything] {
+        let _ = store.write(Write { key: "/a".into(), expect, change: Change::Put("x".into()) }).await;
+    }
+    let text = metrics.encode();
+    for line in [
+        "everynode_store_writes_total 2",
+        "everynode_store_writes_refused_total 1",
+        "everynode_store_commit_seconds_count 2",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
 }

@@ -1,0 +1,46 @@
+//! What the writer counts.
+
+use std::time::Duration;
+
+use process::Metrics;
+use process::metrics::{Counter, Histogram, exponential_buckets};
+
+#[derive(Debug)]
+pub(super) struct Measures {
+    writes: Counter,
+    refused: Counter,
+    commit_seconds: Histogram,
+}
+
+impl Measures {
+    pub fn new(metrics: &Metrics) -> Measures {
+        // 100 us, a fast disk's sync, to 3.3 s, a disk in trouble.
+        let buckets = exponential_buckets(0.000_1, 2.0, 16);
+        Measures {
+            writes: metrics.register(
+                "everynode_store_writes",
+                "Writes that were made durable and acknowledged",
+                Counter::default(),
+            ),
+            refused: metrics.register(
+                "everynode_store_writes_refused",
+                "Writes whose precondition did not hold",
+                Counter::default(),
+            ),
+            commit_seconds: metrics.register(
+                "everynode_store_commit_seconds",
+                "Time to make one batch of writes durable",
+                Histogram::new(buckets),
+            ),
+        }
+    }
+
+    pub fn committed(&self, writes: usize, took: Duration) {
+        self.writes.inc_by(writes as u64);
+        self.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    pub fn refused(&self, writes: usize) {
+        self.refused.inc_by(writes as u64);
+    }
+}
