@@ -23,6 +23,8 @@ pub struct Model {
     pub hold: fn(&Action) -> bool,
     /// What the next job of a kind (the action's name) becomes, instead of going well.
     pub failures: BTreeMap<&'static str, VecDeque<Failure>>,
+    /// How many jobs of a kind happen, but are reported as out of time.
+    pub late: BTreeMap<&'static str, u32>,
     /// Codes with which the coming instances of a container end at once.
     pub exits: BTreeMap<String, VecDeque<i32>>,
     /// Answers of probes; success where there is none.
@@ -106,6 +108,7 @@ impl Model {
             held: Vec::new(),
             hold: |_| false,
             failures: BTreeMap::new(),
+            late: BTreeMap::new(),
             exits: BTreeMap::new(),
             unhealthy: BTreeMap::new(),
             status: PodStatus::default(),
@@ -196,6 +199,13 @@ impl Model {
         let outcome = match failure {
             Some(failure) => Outcome::Failed(failure),
             None => self.act(&job.action),
+        };
+        let outcome = match self.late.get_mut(kind(&job.action)) {
+            Some(count) if *count > 0 => {
+                *count -= 1;
+                Outcome::Failed(Failure::Timeout("no answer in time".to_owned()))
+            }
+            Some(_) | None => outcome,
         };
         self.machine.finished(job.id, outcome, self.now);
     }

@@ -29,6 +29,8 @@ enum Trouble {
     Refused,
     Unavailable,
     Timeout,
+    /// It happened, and nobody said so in time.
+    Late,
 }
 
 fn happens() -> impl Strategy<Value = Happens> {
@@ -44,7 +46,8 @@ fn happens() -> impl Strategy<Value = Happens> {
         "probe",
         "post-start",
     ]);
-    let trouble = prop::sample::select(vec![Trouble::Refused, Trouble::Unavailable, Trouble::Timeout]);
+    let trouble =
+        prop::sample::select(vec![Trouble::Refused, Trouble::Unavailable, Trouble::Timeout, Trouble::Late]);
     prop_oneof![
         4 => (0..400_i64).prop_map(Happens::Pass),
         3 => (0..3_usize, 0..2_i32).prop_map(|(which, code)| Happens::Crash(which, code)),
@@ -107,12 +110,13 @@ fn happen(model: &mut Model, event: &Happens) {
             let image = format!("app:{}", which + 1);
             model.desired.pod.spec.as_mut().unwrap().containers[1].image = Some(image);
         }
+        Happens::Fails(kind, Trouble::Late) => *model.late.entry(kind).or_default() += 1,
         Happens::Fails(kind, trouble) => {
             let message = "it failed".to_owned();
             let failure = match trouble {
                 Trouble::Refused => Failure::Refused(message),
                 Trouble::Unavailable => Failure::Unavailable(message),
-                Trouble::Timeout => Failure::Timeout(message),
+                Trouble::Timeout | Trouble::Late => Failure::Timeout(message),
             };
             model.failures.entry(kind).or_default().push_back(failure);
         }
@@ -130,13 +134,14 @@ fn happen(model: &mut Model, event: &Happens) {
 /// No more trouble; long enough for every back-off to end.
 fn calm(model: &mut Model) {
     model.failures.clear();
+    model.late.clear();
     model.unhealthy.clear();
     model.release();
     model.pass(1500);
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 160, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_pod_that_shall_always_run_runs_again_when_the_day_calms_down(
