@@ -17,6 +17,7 @@
 //! what runs continues without a restart. A look that began before an own action ended starts nothing.
 
 pub mod action;
+pub mod admission;
 mod backoff;
 pub mod desired;
 mod hooks;

@@ -221,3 +221,17 @@ fn a_restarted_agent_goes_on_taking_down() {
     model.settle();
     assert_eq!((model.machine.state(), model.deleted_from_api), (State::Gone, true));
 }
+
+#[test]
+fn the_same_static_pod_put_back_starts_again_with_the_next_count() {
+    let mut model = Model::simple();
+    model.desired.source = PodSource::Static;
+    model.settle();
+    model.desired.intent = Intent::Terminate(TerminationCause::Removed);
+    model.settle();
+    assert_eq!(model.machine.state(), State::Gone);
+    model.restart_agent();
+    model.desired.intent = Intent::Run;
+    model.settle();
+    assert_eq!((model.container("main").restart_count, model.state("main").as_str()), (1, "running"));
+}
