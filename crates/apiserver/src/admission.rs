@@ -8,7 +8,10 @@ pub mod priority;
 pub mod service_account;
 pub mod toleration;
 
-use crate::access::User;
+use k8s_openapi::api::rbac::v1::PolicyRule;
+
+use crate::access::user::MASTERS;
+use crate::access::{Attributes, Authorizer, User, escalation};
 use crate::error::ApiError;
 use crate::window::Windows;
 use api::scheme::Resource;
@@ -16,10 +19,32 @@ use api::scheme::Resource;
 /// What admission may look at.
 pub struct Admission<'a> {
     pub windows: &'a Windows,
+    pub authorizer: &'a Authorizer,
     pub user: &'a User,
 }
 
 impl Admission<'_> {
+    /// RBAC: nobody grants what they do not hold, unless they may `escalate` roles or `bind` this one.
+    pub fn may_grant(
+        &self,
+        resource: &Resource,
+        object: (&str, &str),
+        excuse: &Attributes,
+        granted: &[PolicyRule],
+    ) -> Result<(), ApiError> {
+        let (namespace, name) = object;
+        if self.user.is_in(MASTERS) {
+            return Ok(());
+        }
+        let excuse = Attributes { user: self.user.clone(), ..excuse.clone() };
+        if self.authorizer.authorize(&excuse).is_allowed() {
+            return Ok(());
+        }
+        let held = self.authorizer.rules_for(self.user, namespace);
+        escalation::confirm_none(self.user, &held, granted)
+            .map_err(|why| ApiError::forbidden(resource, name, why))
+    }
+
     /// NamespaceLifecycle: nothing is created in a namespace that is not there or is on its way out.
     pub fn namespace_takes(&self, resource: &Resource, name: &str, namespace: &str) -> Result<(), ApiError> {
         let window = self.windows.window("namespaces");

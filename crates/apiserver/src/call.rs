@@ -169,7 +169,11 @@ impl<'a> Stored<'a> {
             part,
             validation,
             now: self.call.now(),
-            admission: Admission { windows: &self.call.server.windows, user: &self.call.user },
+            admission: Admission {
+                windows: &self.call.server.windows,
+                authorizer: &self.call.server.authorizer,
+                user: &self.call.user,
+            },
         }
     }
 

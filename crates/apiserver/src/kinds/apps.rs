@@ -18,8 +18,11 @@ impl Kind for DaemonSet {
         Ok(())
     }
 
-    fn admit_update(&mut self, _old: &Self, admission: &Admission<'_>) -> Result<(), ApiError> {
-        self.admit_create(admission)
+    fn admit_update(&mut self, old: &Self, _admission: &Admission<'_>) -> Result<(), ApiError> {
+        if let (Some(spec), Some(old)) = (&mut self.spec, &old.spec) {
+            affinity_annotation::reapply_to_template(&mut spec.template, &old.template);
+        }
+        Ok(())
     }
 
     fn prepare_create(&mut self) -> Result<(), ApiError> {

@@ -1,4 +1,12 @@
 //! The API server through its one door, over the in-memory store: no sockets.
 
+mod access;
+mod deletion;
+mod forms;
+mod legacy;
+mod lists;
 mod objects;
+mod pods;
+mod refusals;
+mod watches;
 mod world;

@@ -49,8 +49,12 @@ impl Answer {
 
 impl World {
     pub async fn new() -> World {
+        World::over(Arc::new(MemoryStore::new())).await
+    }
+
+    pub async fn over(store: Arc<MemoryStore>) -> World {
         let config = Config { clock: SystemClock::shared(), node_tls: None, metrics: None };
-        let server = Server::new(Arc::new(MemoryStore::new()), config).await.unwrap();
+        let server = Server::new(store, config).await.unwrap();
         World { server, user: User::admin() }
     }
 

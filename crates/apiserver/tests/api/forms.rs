@@ -1,0 +1,70 @@
+//! Forms of answers, discovery, health, and the headers that all answers have.
+
+use serde_json::json;
+
+use crate::world::{Answer, World};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+async fn accepting(world: &World, url: &str, accept: &str) -> Answer {
+    let request = http::Request::get(url).header("accept", accept).header("accept-encoding", "gzip");
+    world.send(request.body(apiserver::body::empty()).unwrap()).await
+}
+
+#[tokio::test]
+async fn tables_and_metadata_are_computed_for_lists_and_objects() {
+    let world = World::new().await;
+    world.post(MAPS, json!({"metadata": {"name": "a"}, "data": {"k": "v"}})).await;
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+    let list = accepting(&world, MAPS, table).await.json();
+    assert_eq!((&list["kind"], &list["rows"][0]["cells"][0]), (&json!("Table"), &json!("a")));
+    assert!(list["metadata"]["resourceVersion"].is_string());
+    let partial = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+    let list = accepting(&world, MAPS, partial).await.json();
+    assert_eq!(
+        (&list["kind"], &list["items"][0]["metadata"]["name"]),
+        (&json!("PartialObjectMetadataList"), &json!("a"))
+    );
+    assert!(list["items"][0].get("data").is_none());
+    let yaml = accepting(&world, &format!("{MAPS}/a"), "application/yaml").await;
+    assert_eq!(yaml.headers["content-type"], "application/yaml");
+}
+
+#[tokio::test]
+async fn large_lists_are_compressed_and_small_ones_are_not() {
+    let world = World::new().await;
+    let small = accepting(&world, MAPS, "application/json").await;
+    assert!(small.headers.get("content-encoding").is_none());
+    let big = "x".repeat(50_000);
+    for i in 0..4 {
+        world.post(MAPS, json!({"metadata": {"name": format!("m{i}")}, "data": {"k": big}})).await;
+    }
+    let large = accepting(&world, MAPS, "application/json").await;
+    assert_eq!(large.headers["content-encoding"], "gzip");
+    assert!(large.body.len() < 50_000);
+}
+
+#[tokio::test]
+async fn every_answer_has_its_headers() {
+    let world = World::new().await;
+    let answer = world.get(MAPS).await;
+    assert_eq!(answer.headers["cache-control"], "no-cache, private");
+    assert!(answer.headers.contains_key("audit-id"));
+}
+
+#[tokio::test]
+async fn discovery_openapi_version_health_and_metrics_answer() {
+    let world = World::new().await;
+    assert_eq!(world.get("/api").await.json()["versions"], json!(["v1"]));
+    assert!(world.get("/apis/apps/v1").await.json()["resources"].is_array());
+    assert_eq!(world.get("/version").await.json()["gitVersion"], "v1.35.0+everynode");
+    assert!(world.get("/openapi/v3").await.json()["paths"]["apis/apps/v1"].is_object());
+    for path in ["/healthz", "/livez", "/readyz", "/readyz/store"] {
+        let answer = world.get(path).await;
+        assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"ok"[..]), "{path}");
+    }
+    let verbose = world.get("/readyz?verbose").await;
+    assert!(verbose.body.starts_with(b"[+]ping ok\n") && verbose.body.ends_with(b"readyz check passed\n"));
+    let metrics = String::from_utf8(world.get("/metrics").await.body.to_vec()).unwrap();
+    assert!(metrics.contains("apiserver_storage_objects{resource=\"namespaces\"} 4"), "{metrics}");
+}

@@ -1,0 +1,226 @@
+//! Bad requests and the exact words in which they are refused.
+
+use serde_json::json;
+
+use crate::world::World;
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+#[tokio::test]
+async fn refusals_have_upstreams_reasons_and_words() {
+    let world = World::new().await;
+    world.post(MAPS, json!({"metadata": {"name": "a"}})).await;
+    let named = |name: &str| json!({"metadata": {"name": name}}).to_string();
+    let json_type = "application/json";
+    let cases: Vec<(&str, &str, &str, String, &str)> = vec![
+        (
+            "GET",
+            "/api/v1/namespaces/default/configmaps/x",
+            json_type,
+            String::new(),
+            "404 NotFound: configmaps \"x\" not found",
+        ),
+        (
+            "GET",
+            "/apis/apps/v1/namespaces/default/daemonsets/x",
+            json_type,
+            String::new(),
+            "404 NotFound: daemonsets.apps \"x\" not found",
+        ),
+        (
+            "GET",
+            "/api/v1/widgets",
+            json_type,
+            String::new(),
+            "404 NotFound: the server could not find the requested resource",
+        ),
+        (
+            "GET",
+            "/nowhere",
+            json_type,
+            String::new(),
+            "404 NotFound: the server could not find the requested resource",
+        ),
+        (
+            "GET",
+            "/api/v1/namespaces/default/configmaps/a/scale",
+            json_type,
+            String::new(),
+            "404 NotFound: the server could not find the requested resource",
+        ),
+        ("POST", MAPS, json_type, named("a"), "409 AlreadyExists: configmaps \"a\" already exists"),
+        (
+            "POST",
+            "/api/v1/namespaces/nope/configmaps",
+            json_type,
+            named("a"),
+            "404 NotFound: namespaces \"nope\" not found",
+        ),
+        (
+            "POST",
+            "/api/v1/configmaps",
+            json_type,
+            named("a"),
+            "405 MethodNotAllowed: the server does not allow this method on the requested resource",
+        ),
+        (
+            "POST",
+            "/api/v1/namespaces/default/configmaps/a",
+            json_type,
+            named("a"),
+            "405 MethodNotAllowed: the server does not allow this method on the requested resource",
+        ),
+        (
+            "POST",
+            MAPS,
+            "text/plain",
+            named("b"),
+            "415 UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: application/json, application/yaml",
+        ),
+        (
+            "PATCH",
+            "/api/v1/namespaces/default/configmaps/a",
+            "application/apply-patch+yaml",
+            "{}".into(),
+            "415 UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json",
+        ),
+        (
+            "POST",
+            MAPS,
+            json_type,
+            json!({"metadata": {"name": "b", "namespace": "kube-system"}}).to_string(),
+            "400 BadRequest: the namespace of the provided object does not match the namespace sent on the request",
+        ),
+        (
+            "PUT",
+            "/api/v1/namespaces/default/configmaps/a",
+            json_type,
+            named("b"),
+            "400 BadRequest: the name of the object (b) does not match the name on the URL (a)",
+        ),
+        (
+            "POST",
+            MAPS,
+            json_type,
+            json!({"apiVersion": "v2", "metadata": {"name": "b"}}).to_string(),
+            "400 BadRequest: the API version in the data (v2) does not match the expected API version (v1)",
+        ),
+        (
+            "POST",
+            MAPS,
+            json_type,
+            "{\"metadata\":".into(),
+            "400 BadRequest: the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: EOF while parsing a value at line 1 column 12 (7b226d65746164617461223a)",
+        ),
+        (
+            "POST",
+            MAPS,
+            json_type,
+            json!({}).to_string(),
+            "422 Invalid: ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required",
+        ),
+        (
+            "POST",
+            MAPS,
+            json_type,
+            json!({"metadata": {"name": "b", "resourceVersion": "1"}}).to_string(),
+            "400 BadRequest: resourceVersion should not be set on objects to be created",
+        ),
+        (
+            "POST",
+            "/api/v1/namespaces/default/configmaps?dryRun=Some",
+            json_type,
+            named("b"),
+            "422 Invalid: CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: [\"Some\"]: supported values: \"All\"",
+        ),
+        (
+            "GET",
+            "/api/v1/namespaces/default/configmaps?fieldSelector=data.k%3Dv",
+            json_type,
+            String::new(),
+            "400 BadRequest: field label not supported: data.k",
+        ),
+        (
+            "GET",
+            "/api/v1/namespaces/default/configmaps?resourceVersion=99999999999&resourceVersionMatch=NotOlderThan",
+            json_type,
+            String::new(),
+            "",
+        ),
+        (
+            "GET",
+            "/api/v1/namespaces/default/configmaps?resourceVersionMatch=Exact",
+            json_type,
+            String::new(),
+            "422 Invalid: ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided",
+        ),
+        (
+            "DELETE",
+            "/api/v1/namespaces/default",
+            json_type,
+            String::new(),
+            "403 Forbidden: namespaces \"default\" is forbidden: this namespace may not be deleted",
+        ),
+    ];
+    for (method, url, content_type, body, expect) in cases {
+        let said = world.ask(method, url, content_type, body).await.said();
+        if expect.is_empty() {
+            assert!(
+                said.starts_with("504 Timeout: Timeout: Too large resource version: 99999999999, current: "),
+                "{said}"
+            );
+        } else {
+            assert_eq!(said, expect, "{method} {url}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn details_name_the_object_and_every_wrong_field() {
+    let world = World::new().await;
+    let missing = world.get(&format!("{MAPS}/x")).await.json();
+    assert_eq!(missing["details"], json!({"kind": "configmaps", "name": "x"}));
+    assert_eq!(
+        (&missing["kind"], &missing["apiVersion"], &missing["status"], &missing["code"]),
+        (&json!("Status"), &json!("v1"), &json!("Failure"), &json!(404))
+    );
+    let url = "/apis/apps/v1/namespaces/default/daemonsets";
+    let body = json!({"metadata": {"name": "d"}, "spec": {
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "c"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
+        "updateStrategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 0}},
+    }});
+    let refused = world.post(url, body).await.json();
+    assert_eq!(refused["details"]["kind"], "DaemonSet");
+    assert_eq!(refused["details"]["group"], "apps");
+    let fields: Vec<&str> = refused["details"]["causes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["field"].as_str().unwrap())
+        .collect();
+    assert_eq!(fields, ["spec.template.metadata.labels", "spec.updateStrategy.rollingUpdate.maxUnavailable"]);
+}
+
+#[tokio::test]
+async fn body_over_the_limit_is_413() {
+    let world = World::new().await;
+    let body = vec![b' '; 5 * 1024 * 1024];
+    assert_eq!(
+        world.ask("POST", MAPS, "application/json", body).await.said(),
+        "413 RequestEntityTooLarge: Request entity is too large: limit is 3145728"
+    );
+}
+
+#[tokio::test]
+async fn deep_nesting_and_foreign_accepts_are_refused() {
+    let world = World::new().await;
+    let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
+    assert_eq!(world.ask("POST", MAPS, "application/json", deep).await.status, 400);
+    let request =
+        http::Request::get(MAPS).header("accept", "text/html").body(apiserver::body::empty()).unwrap();
+    assert_eq!(
+        world.send(request).await.said(),
+        "406 NotAcceptable: only the following media types are accepted: application/json, application/yaml"
+    );
+}

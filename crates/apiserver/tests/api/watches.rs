@@ -1,0 +1,215 @@
+//! Watches: order, selection, where they begin, what wakes them.
+
+use std::time::Duration;
+
+use apiserver::Body;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+
+use crate::world::{DEADLINE, World};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+struct Watch {
+    body: Body,
+    rest: Vec<u8>,
+}
+
+impl Watch {
+    async fn open(world: &World, url: &str) -> Watch {
+        let request = http::Request::get(url).body(apiserver::body::empty()).unwrap();
+        let response = world.stream(request).await;
+        assert_eq!(response.status(), 200);
+        Watch { body: response.into_body(), rest: Vec::new() }
+    }
+
+    /// The next event; nothing if the watch has ended.
+    async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                return Some(serde_json::from_slice(&line).unwrap());
+            }
+            let frame = tokio::time::timeout(DEADLINE, self.body.frame()).await.expect("no event in time")?;
+            self.rest.extend_from_slice(&frame.unwrap().into_data().unwrap());
+        }
+    }
+
+    /// `ADDED a`.
+    async fn brief(&mut self) -> String {
+        match self.next().await {
+            Some(event) => format!(
+                "{} {}",
+                event["type"].as_str().unwrap(),
+                event["object"]["metadata"]["name"].as_str().unwrap_or("-")
+            ),
+            None => "end".to_owned(),
+        }
+    }
+}
+
+async fn map(world: &World, name: &str, labels: Value) -> Value {
+    world.post(MAPS, json!({"metadata": {"name": name, "labels": labels}})).await.json()
+}
+
+#[tokio::test]
+async fn watch_without_revision_begins_with_what_is_there() {
+    let world = World::new().await;
+    map(&world, "a", json!({})).await;
+    let mut watch = Watch::open(&world, &format!("{MAPS}?watch=1")).await;
+    assert_eq!(watch.brief().await, "ADDED a");
+    world.merge(&format!("{MAPS}/a"), json!({"data": {"k": "v"}})).await;
+    assert_eq!(watch.brief().await, "MODIFIED a");
+    let current = world.get(&format!("{MAPS}/a")).await.json();
+    world.delete(&format!("{MAPS}/a")).await;
+    let gone = watch.next().await.unwrap();
+    assert_eq!(gone["type"], "DELETED");
+    let revision =
+        |object: &Value| -> u64 { object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap() };
+    assert!(revision(&gone["object"]) > revision(&current));
+}
+
+#[tokio::test]
+async fn two_watches_from_one_revision_see_the_same_sequence() {
+    let world = World::new().await;
+    let start = world.get(MAPS).await.json()["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let url = format!("{MAPS}?watch=1&resourceVersion={start}");
+    let mut early = Watch::open(&world, &url).await;
+    for i in 0..20 {
+        map(&world, &format!("m{i}"), json!({})).await;
+        if i % 3 == 0 {
+            world.delete(&format!("{MAPS}/m{i}")).await;
+        }
+    }
+    let mut late = Watch::open(&world, &url).await;
+    for _ in 0..27 {
+        assert_eq!(early.next().await, late.next().await);
+    }
+}
+
+#[tokio::test]
+async fn object_that_enters_and_leaves_the_selection_is_added_and_deleted() {
+    let world = World::new().await;
+    map(&world, "a", json!({"on": "no"})).await;
+    let mut watch = Watch::open(&world, &format!("{MAPS}?watch=1&labelSelector=on%3Dyes")).await;
+    let url = format!("{MAPS}/a");
+    world.merge(&url, json!({"metadata": {"labels": {"on": "yes"}}})).await;
+    assert_eq!(watch.brief().await, "ADDED a");
+    world.merge(&url, json!({"data": {"k": "v"}})).await;
+    assert_eq!(watch.brief().await, "MODIFIED a");
+    let left = world.merge(&url, json!({"metadata": {"labels": {"on": "no"}}})).await.json();
+    let gone = watch.next().await.unwrap();
+    assert_eq!(gone["type"], "DELETED");
+    // The last state inside, at the revision at which it left.
+    assert_eq!(gone["object"]["metadata"]["labels"]["on"], "yes");
+    assert_eq!(gone["object"]["metadata"]["resourceVersion"], left["metadata"]["resourceVersion"]);
+}
+
+#[tokio::test]
+async fn pods_change_wakes_only_its_own_nodes_watcher() {
+    let world = World::new().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let on = |name: &str, node: &str| json!({"metadata": {"name": name}, "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i"}]}});
+    let mut watches = Vec::new();
+    for i in 0..50 {
+        let url = format!("/api/v1/pods?watch=1&fieldSelector=spec.nodeName%3Dn{i}");
+        watches.push(Watch::open(&world, &url).await);
+    }
+    assert_eq!(world.server.wakes("pods"), 0);
+    assert_eq!(world.post(pods, on("p", "n7")).await.status, 201);
+    assert_eq!(watches[7].brief().await, "ADDED p");
+    assert_eq!(world.server.wakes("pods"), 1);
+    // A watcher that was not woken has missed nothing of its own.
+    assert_eq!(world.post(pods, on("q", "n8")).await.status, 201);
+    assert_eq!(watches[8].brief().await, "ADDED q");
+    assert_eq!(world.server.wakes("pods"), 2);
+}
+
+#[tokio::test]
+async fn bound_pod_enters_its_nodes_watch() {
+    let world = World::new().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let mut watch = Watch::open(&world, "/api/v1/pods?watch=1&fieldSelector=spec.nodeName%3Dn1").await;
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    assert_eq!(world.post(pods, pod).await.status, 201);
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n1"}});
+    let bound = world.post(&format!("{pods}/p/binding"), binding.clone()).await;
+    assert_eq!((bound.status.as_u16(), &bound.json()["status"]), (201, &json!("Success")));
+    let event = watch.next().await.unwrap();
+    assert_eq!((&event["type"], &event["object"]["spec"]["nodeName"]), (&json!("ADDED"), &json!("n1")));
+    assert_eq!(event["object"]["status"]["conditions"][0]["type"], "PodScheduled");
+    assert_eq!(
+        world.post(&format!("{pods}/p/binding"), binding).await.said(),
+        "409 Conflict: Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n1\""
+    );
+}
+
+#[tokio::test]
+async fn initial_events_end_with_a_marked_bookmark() {
+    let world = World::new().await;
+    map(&world, "a", json!({})).await;
+    let url = format!(
+        "{MAPS}?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    );
+    let mut watch = Watch::open(&world, &url).await;
+    assert_eq!(watch.brief().await, "ADDED a");
+    let bookmark = watch.next().await.unwrap();
+    assert_eq!(bookmark["type"], "BOOKMARK");
+    assert_eq!(bookmark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+}
+
+#[tokio::test]
+async fn revision_from_before_the_servers_start_is_expired() {
+    let store = std::sync::Arc::new(store::memory::MemoryStore::new());
+    let first = World::over(store.clone()).await;
+    let old = first.get(MAPS).await.json()["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    map(&first, "a", json!({})).await;
+    let second = World::over(store).await;
+    let said = second.get(&format!("{MAPS}?watch=1&resourceVersion={old}")).await.said();
+    assert!(said.starts_with(&format!("410 Expired: too old resource version: {old} (")), "{said}");
+    // What another server of the same store has written is read at once.
+    map(&first, "b", json!({})).await;
+    assert_eq!(second.get(&format!("{MAPS}/b")).await.status, 200);
+}
+
+#[tokio::test]
+async fn watch_ends_when_its_time_is_over() {
+    let world = World::new().await;
+    let mut watch = Watch::open(&world, &format!("{MAPS}?watch=1&timeoutSeconds=1")).await;
+    let begun = std::time::Instant::now();
+    assert_eq!(watch.brief().await, "end");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn ending_server_ends_its_watches() {
+    let world = World::new().await;
+    let mut watch = Watch::open(&world, &format!("{MAPS}?watch=1")).await;
+    world.server.end_watches();
+    assert_eq!(watch.brief().await, "end");
+}
+
+#[tokio::test]
+async fn in_process_client_lists_and_watches() {
+    use futures::TryStreamExt;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::Api;
+    use kube::api::{ListParams, PostParams, WatchEvent, WatchParams};
+
+    let world = World::new().await;
+    let client = world.server.client_for(world.user.clone());
+    let maps: Api<ConfigMap> = Api::namespaced(client, "default");
+    let object = ConfigMap {
+        metadata: kube::core::ObjectMeta { name: Some("a".into()), ..Default::default() },
+        ..Default::default()
+    };
+    maps.create(&PostParams::default(), &object).await.unwrap();
+    let list = maps.list(&ListParams::default()).await.unwrap();
+    assert_eq!(list.items.len(), 1);
+    let revision = list.metadata.resource_version.unwrap();
+    let events = maps.watch(&WatchParams::default(), &revision).await.unwrap();
+    let mut events = std::pin::pin!(events);
+    maps.delete("a", &Default::default()).await.unwrap();
+    let event = tokio::time::timeout(DEADLINE, events.try_next()).await.unwrap().unwrap().unwrap();
+    assert!(matches!(event, WatchEvent::Deleted(map) if map.metadata.name.as_deref() == Some("a")));
+}
