@@ -3,6 +3,8 @@
 //! A part registers its metrics once at its start and keeps cheap clones of them; whoever serves
 //! `/metrics` asks for the text. Which numbers exist is each part's own matter.
 
+mod own;
+
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -36,6 +38,11 @@ impl Metrics {
         metric
     }
 
+    /// Adds what Prometheus' client libraries show of every process: memory, CPU, open files, start. Once.
+    pub fn register_own_process(&self) {
+        self.registry.lock().register_collector(Box::new(own::OwnProcess));
+    }
+
     /// All metrics in the OpenMetrics text form, which Prometheus reads.
     pub fn encode(&self) -> String {
         let mut text = String::new();
@@ -62,5 +69,20 @@ mod tests {
         assert!(text.contains("store_writes_total 1\n"), "{text}");
         assert!(text.contains("store_keys 7\n"), "{text}");
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn own_process_shows_its_memory_and_cpu() {
+        let metrics = Metrics::new();
+        metrics.register_own_process();
+        let text = metrics.encode();
+        let number = |name: &str| -> f64 {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.unwrap_or_else(|| panic!("{name} is in {text}")).parse().unwrap()
+        };
+        assert!(number("process_resident_memory_bytes") > 100_000.0);
+        assert!(number("process_open_fds") >= 1.0);
+        assert!(number("process_cpu_seconds_total") >= 0.0);
+        assert!(number("process_start_time_seconds") > 1_700_000_000.0);
     }
 }
