@@ -10,14 +10,14 @@
 mod layout;
 mod mounts;
 mod supervise;
-mod teardown;
+
 
 use std::path::PathBuf;
 
-pub use mounts::run;
+pub use mounts::{mount_table, run};
 pub use layout::{Layout, Programs, socket_uri};
 pub use supervise::{Supervisor, SupervisorState};
-pub use teardown::{Teardown, TeardownError, teardown};
+
 
 #[derive(Debug, thiserror::Error)]
 pub enum ContainerdError {

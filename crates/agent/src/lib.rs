@@ -7,7 +7,18 @@
 //! Invariant: stopping or crashing the agent never stops a container.
 
 mod agent;
+pub mod cgroup;
 mod config;
+pub mod containerd;
+mod downward;
+mod environment;
+pub mod image;
+pub mod network;
+mod objects;
+pub mod pause;
+pub mod source;
+mod spec;
+mod volume;
 
 pub use agent::{Agent, StartError};
 pub use config::{Config, HttpConfig, LOG_ROOT, POD_CIDR, RuntimeChoice, Tls};

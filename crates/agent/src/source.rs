@@ -1,0 +1,35 @@
+//! Where Pods come from: a manifest folder or file, and a Kubernetes API.
+//!
+//! Every source tells its complete set each time. One rule merges them: a Pod is wanted while any source names its
+//! uid; each uid belongs to the source that named it first. A source counts as seen after its first set, even an
+//! empty one; nothing is taken down before all sources were seen, because a source that is away says nothing.
+
+pub mod file;
+pub mod manifest;
+
+use ::api::well_known::pod_annotation as well_known;
+use k8s_openapi::api::core::v1::Pod;
+
+/// One of the sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SourceKind {
+    File,
+    Api,
+}
+
+impl SourceKind {
+    /// The value of the annotation `kubernetes.io/config.source`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SourceKind::File => well_known::SOURCE_FILE,
+            SourceKind::Api => well_known::SOURCE_API,
+        }
+    }
+}
+
+/// All Pods that a source wants on this node now.
+#[derive(Debug, Clone)]
+pub struct SourceSet {
+    pub kind: SourceKind,
+    pub pods: Vec<Pod>,
+}
