@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use cri::RegistryAuth;
+use k8s_openapi::api::core::v1::Secret;
 use tokio::process::Command;
 
 use crate::containerd::{ContainerdError, Layout, Programs};
@@ -26,6 +28,43 @@ pub async fn import(ctr: &Path, socket: &Path, archive: &Path) -> Result<Vec<Str
     Ok(imported_names(&output))
 }
 
+/// What is on this node, by name and size in bytes.
+pub async fn list(runtime: &dyn cri::Runtime) -> cri::Result<Vec<(String, u64)>> {
+    let images = runtime.list_images().await?;
+    let mut rows: Vec<(String, u64)> = images
+        .into_iter()
+        .flat_map(|image| {
+            let names = if image.repo_tags.is_empty() { vec![image.id.clone()] } else { image.repo_tags };
+            names.into_iter().map(move |name| (name, image.size_bytes))
+        })
+        .collect();
+    rows.sort();
+    Ok(rows)
+}
+
+/// Credentials for an image's registry from a Secret of type `kubernetes.io/dockerconfigjson`.
+pub fn registry_auth(secret: &Secret, image: &str) -> Option<RegistryAuth> {
+    let data = secret.data.as_ref()?.get(".dockerconfigjson")?;
+    let config: serde_json::Value = serde_json::from_slice(&data.0).ok()?;
+    let registry = match image.split_once('/') {
+        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
+        _ => "index.docker.io",
+    };
+    let entry = config.get("auths")?.as_object()?.iter().find_map(|(server, entry)| {
+        let host = server.trim_start_matches("https://").trim_start_matches("http://");
+        (host.split('/').next() == Some(registry)).then_some(entry)
+    })?;
+    let text = |name: &str| entry.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    Some(RegistryAuth {
+        username: text("username"),
+        password: text("password"),
+        auth: text("auth"),
+        server_address: registry.to_owned(),
+        identity_token: text("identitytoken"),
+        registry_token: text("registrytoken"),
+    })
+}
+
 /// `ctr` prints `unpacking NAME (sha256:…)...done` for each image, newer ones the name and then more.
 fn imported_names(output: &str) -> Vec<String> {
     output
@@ -41,6 +80,17 @@ fn imported_names(output: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credentials_are_found_by_the_images_registry() {
+        let config = r#"{"auths": {"https://reg.local:5000/v1": {"auth": "eA=="}, "index.docker.io": {"username": "u"}}}"#;
+        let secret: Secret = serde_json::from_value(serde_json::json!({
+            "data": {".dockerconfigjson": base64::Engine::encode(&base64::engine::general_purpose::STANDARD, config)}}))
+        .unwrap();
+        assert_eq!(registry_auth(&secret, "reg.local:5000/a/b:1").unwrap().auth, "eA==");
+        assert_eq!(registry_auth(&secret, "library/a").unwrap().username, "u");
+        assert_eq!(registry_auth(&secret, "other.local/a"), None);
+    }
 
     #[test]
     fn names_are_read_from_what_ctr_prints() {

@@ -7,18 +7,46 @@
 //! Invariant: stopping or crashing the agent never stops a container.
 
 mod agent;
+mod board;
 pub mod cgroup;
 mod config;
 pub mod containerd;
+mod context;
 mod downward;
 mod environment;
+mod hook;
+mod hosts;
+mod http;
 pub mod image;
+mod logs;
+mod mirror;
 pub mod network;
+mod node;
 mod objects;
 pub mod pause;
+mod pods;
+mod probe;
+mod resolv;
+mod runtime_events;
 pub mod source;
 mod spec;
+mod status;
+mod termination;
 mod volume;
+mod worker;
 
 pub use agent::{Agent, StartError};
 pub use config::{Config, HttpConfig, LOG_ROOT, POD_CIDR, RuntimeChoice, Tls};
+pub use http::HttpError;
+
+/// An error with its causes, for one line of a log.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        cause = next.source();
+    }
+    text
+}

@@ -7,6 +7,7 @@ mod archive;
 mod program;
 
 pub use archive::archive;
+pub(crate) use archive::hex;
 pub use program::{Architecture, program};
 
 /// The image's name in the runtime. The number rises with the program.

@@ -4,10 +4,11 @@
 //! uid; each uid belongs to the source that named it first. A source counts as seen after its first set, even an
 //! empty one; nothing is taken down before all sources were seen, because a source that is away says nothing.
 
+pub mod api_server;
 pub mod file;
 pub mod manifest;
 
-use ::api::well_known::pod_annotation as well_known;
+use api::well_known::pod_annotation as well_known;
 use k8s_openapi::api::core::v1::Pod;
 
 /// One of the sources.

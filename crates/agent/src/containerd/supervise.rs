@@ -72,7 +72,7 @@ impl Supervisor {
                 ended = self.one_life() => {
                     let reason = match ended {
                         Ok(()) => "containerd ended".to_owned(),
-                        Err(error) => chain(&error),
+                        Err(error) => crate::error_chain(&error),
                     };
                     tracing::error!(%reason, restart_in_ms = pause_ms, "containerd is down; containers go on");
                     self.state.send_replace(SupervisorState::Down { reason });
@@ -232,16 +232,4 @@ pub async fn wait_for_end(pid: Pid) -> Result<(), ContainerdError> {
     };
     let fd = AsyncFd::with_interest(fd, tokio::io::Interest::READABLE).map_err(failed)?;
     fd.readable().await.map(|_| ()).map_err(failed)
-}
-
-/// An error with its causes, for one line of a log.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
-    }
-    text
 }

@@ -1,0 +1,97 @@
+//! What this agent says about its Pods, for whoever asks: the HTTP API, the status writer, the mirrors.
+//!
+//! Each Pod's worker writes its own row; nobody else does. Readers are told that something changed and look.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use parking_lot::RwLock;
+use podmachine::{PodSource, State};
+use tokio::sync::watch;
+
+/// One Pod as its worker last saw it.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub pod: Arc<Pod>,
+    pub source: PodSource,
+    pub status: PodStatus,
+    pub state: State,
+}
+
+impl Row {
+    /// The Pod with the status of now.
+    pub fn with_status(&self) -> Pod {
+        Pod { status: Some(self.status.clone()), ..(*self.pod).clone() }
+    }
+}
+
+pub struct Board {
+    rows: RwLock<BTreeMap<String, Row>>,
+    /// Rows written since the status writer last took them.
+    changed: parking_lot::Mutex<BTreeSet<String>>,
+    version: watch::Sender<u64>,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Board { rows: RwLock::default(), changed: parking_lot::Mutex::default(), version: watch::Sender::new(0) }
+    }
+}
+
+impl Board {
+    /// Writes a Pod's row; the same row again tells nobody.
+    pub fn put(&self, uid: &str, row: Row) {
+        let mut rows = self.rows.write();
+        let same = rows.get(uid).is_some_and(|known| {
+            known.status == row.status && known.state == row.state && Arc::ptr_eq(&known.pod, &row.pod)
+        });
+        if same {
+            return;
+        }
+        rows.insert(uid.to_owned(), row);
+        drop(rows);
+        self.tell(uid);
+    }
+
+    pub fn remove(&self, uid: &str) {
+        if self.rows.write().remove(uid).is_some() {
+            self.tell(uid);
+        }
+    }
+
+    fn tell(&self, uid: &str) {
+        self.changed.lock().insert(uid.to_owned());
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    pub fn get(&self, uid: &str) -> Option<Row> {
+        self.rows.read().get(uid).cloned()
+    }
+
+    pub fn all(&self) -> Vec<Row> {
+        self.rows.read().values().cloned().collect()
+    }
+
+    /// The newest row with this name: one that is on its way out only if there is no other.
+    pub fn by_name(&self, namespace: &str, name: &str) -> Option<Row> {
+        let rows = self.rows.read();
+        rows.values()
+            .filter(|row| {
+                row.pod.metadata.namespace.as_deref() == Some(namespace)
+                    && row.pod.metadata.name.as_deref() == Some(name)
+            })
+            .min_by_key(|row| row.state)
+            .cloned()
+    }
+
+    /// Changes whenever a row does.
+    pub fn version(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// uids whose rows changed since the last call.
+    pub fn take_changed(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *self.changed.lock())
+    }
+}

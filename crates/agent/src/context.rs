@@ -1,0 +1,82 @@
+//! What every part of one node agent shares: the runtime, the API client, the folders, the clock.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use api::quantity::Quantity;
+use client::Recorder;
+use client::events::Severity;
+use cri::Runtime;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use podmachine::{Event, EventType, Host};
+use process::Clock;
+use tokio::sync::Semaphore;
+
+use crate::board::Board;
+use crate::cgroup::Hierarchies;
+use crate::resolv::Resolver;
+use crate::runtime_events::Watchers;
+use crate::spec::PodId;
+use crate::volume::Volumes;
+
+/// How many sandboxes and containers are started at once: each takes a tenth of a second of CPU time and more, and
+/// CNI plugins wait for each other.
+pub const STARTS_AT_ONCE_MAX: usize = 8;
+
+/// One node agent's shared parts.
+pub struct NodeContext {
+    pub node_name: String,
+    pub log_root: PathBuf,
+    pub runtime: Arc<dyn Runtime>,
+    /// Scheme of container ids in a status.
+    pub runtime_name: String,
+    pub client: Option<kube::Client>,
+    pub recorder: Option<Recorder>,
+    pub clock: Arc<dyn Clock>,
+    pub volumes: Volumes,
+    /// `None` with a runtime that makes no processes.
+    pub cgroups: Option<Hierarchies>,
+    pub resolver: Resolver,
+    pub host_ips: Vec<String>,
+    pub memory_bytes: i64,
+    pub allocatable: BTreeMap<String, Quantity>,
+    pub started_at: Timestamp,
+    pub starts: Semaphore,
+    pub board: Arc<Board>,
+    pub watchers: Arc<Watchers>,
+    pub statuses: crate::status::Writer,
+}
+
+impl NodeContext {
+    pub fn host(&self) -> Host {
+        Host {
+            ips: self.host_ips.clone(),
+            runtime: self.runtime_name.clone(),
+            crash_backoff_seconds_max: None,
+            agent_started_at: Some(self.started_at),
+        }
+    }
+
+    /// An Event on a Pod. A static Pod's goes to its mirror's name; who reads it finds it there.
+    pub fn say(&self, pod: &Pod, event: &Event) {
+        let id = PodId::of(pod);
+        tracing::info!(pod = %id, reason = %event.reason, message = %event.message, "event");
+        let Some(recorder) = &self.recorder else { return };
+        let severity = match event.event_type {
+            EventType::Normal => Severity::Normal,
+            EventType::Warning => Severity::Warning,
+        };
+        let regarding = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Pod".to_owned()),
+            name: Some(id.name),
+            namespace: Some(id.namespace),
+            uid: Some(id.uid),
+            resource_version: pod.metadata.resource_version.clone(),
+            field_path: event.field_path.clone(),
+        };
+        recorder.event(&regarding, severity, &event.reason, &event.message);
+    }
+}

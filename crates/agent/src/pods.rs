@@ -1,0 +1,289 @@
+//! Which Pods this node should have, and one worker for each.
+//!
+//! One task owns the list. It merges the sources, starts a worker per uid, tells workers what changed, and keeps
+//! upstream's rules of order (pkg/kubelet/pod_workers.go): of two static Pods with one full name the newer waits until
+//! the older is gone, and of several that wait only the last is started. Nothing is taken down before every source
+//! was heard: a source that is away says nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use api::well_known::pod_annotation;
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use podmachine::{Admission, Desired, Intent, PodSource, TerminationCause};
+use process::Tasks;
+use tokio::sync::{mpsc, watch};
+
+use crate::context::NodeContext;
+use crate::logs;
+use crate::runtime_events::{Seen, Snapshot, Watcher};
+use crate::source::{SourceKind, SourceSet};
+use crate::spec::PodId;
+use crate::worker::{Gone, Worker};
+
+/// Grace for what runs here and nobody wants: it was given its time when it was removed.
+const STRANGER_GRACE_SECONDS: i64 = 1;
+
+/// The list's owner.
+pub struct Pods {
+    context: Arc<NodeContext>,
+    tasks: Tasks,
+    /// Sources that exist on this node and were not heard yet.
+    awaited: BTreeSet<SourceKind>,
+    wanted: BTreeMap<SourceKind, BTreeMap<String, Pod>>,
+    running: BTreeMap<String, Running>,
+    /// Order in which waiting Pods were first wanted.
+    waiting: Vec<String>,
+    snapshot: Snapshot,
+    gone: mpsc::UnboundedSender<Gone>,
+    heard: watch::Sender<bool>,
+}
+
+struct Running {
+    id: PodId,
+    source: PodSource,
+    desired: watch::Sender<Arc<Desired>>,
+    watcher: Arc<Watcher>,
+    /// Removed, and wanted again before it was gone: it starts anew after its end.
+    restart: bool,
+}
+
+/// What the owner of the list listens to.
+pub struct Inputs {
+    pub sets: mpsc::Receiver<SourceSet>,
+    pub snapshots: mpsc::Receiver<Snapshot>,
+}
+
+impl Pods {
+    /// `heard` becomes true once every source was heard.
+    pub fn start(
+        context: Arc<NodeContext>,
+        tasks: &Tasks,
+        sources: impl IntoIterator<Item = SourceKind>,
+        inputs: Inputs,
+        heard: watch::Sender<bool>,
+    ) {
+        let (gone, ends) = mpsc::unbounded_channel();
+        let pods = Pods {
+            context,
+            tasks: tasks.clone(),
+            awaited: sources.into_iter().collect(),
+            wanted: BTreeMap::new(),
+            running: BTreeMap::new(),
+            waiting: Vec::new(),
+            snapshot: Snapshot::new(),
+            gone,
+            heard,
+        };
+        if pods.awaited.is_empty() {
+            pods.heard.send_replace(true);
+        }
+        tasks.spawn("pods", pods.run(inputs, ends));
+    }
+
+    async fn run(mut self, mut inputs: Inputs, mut ends: mpsc::UnboundedReceiver<Gone>) {
+        let shutdown = self.tasks.shutdown_signal().clone();
+        loop {
+            tokio::select! {
+                // Channels keep what is not taken.
+                () = shutdown.cancelled() => return,
+                Some(set) = inputs.sets.recv() => self.take_set(set),
+                Some(snapshot) = inputs.snapshots.recv() => {
+                    self.snapshot = snapshot;
+                    self.end_strangers();
+                }
+                Some(gone) = ends.recv() => self.take_gone(&gone.uid),
+            }
+        }
+    }
+
+    fn all_heard(&self) -> bool {
+        self.awaited.is_empty()
+    }
+
+    fn take_set(&mut self, set: SourceSet) {
+        let was_waiting = !self.all_heard();
+        self.awaited.remove(&set.kind);
+        let mut pods = BTreeMap::new();
+        for pod in set.pods {
+            let uid = pod.metadata.uid.clone().unwrap_or_default();
+            let taken = self.wanted.iter().any(|(kind, others)| *kind != set.kind && others.contains_key(&uid));
+            if uid.is_empty() || taken {
+                tracing::warn!(pod = %PodId::of(&pod), %uid, "Pod is left out: its uid is empty or another source's");
+                continue;
+            }
+            pods.insert(uid, pod);
+        }
+        for uid in pods.keys() {
+            let fresh = !self.running.contains_key(uid) && !self.waiting.contains(uid);
+            if fresh {
+                self.waiting.push(uid.clone());
+            }
+        }
+        self.wanted.insert(set.kind, pods);
+        self.waiting.retain(|uid| self.wanted.values().any(|pods| pods.contains_key(uid)));
+        self.settle();
+        if self.all_heard() {
+            self.end_strangers();
+            if was_waiting {
+                tracing::info!(pods = self.running.len(), "every source of Pods was heard");
+            }
+            self.heard.send_replace(true);
+        }
+    }
+
+    fn take_gone(&mut self, uid: &str) {
+        let Some(running) = self.running.remove(uid) else { return };
+        tracing::info!(pod = %running.id, uid, "Pod is gone from this node");
+        self.context.watchers.forget(uid);
+        self.context.board.remove(uid);
+        self.snapshot.remove(uid);
+        logs::remove_folder(&self.context.log_root, &running.id);
+        if running.restart && self.find_wanted(uid).is_some() {
+            self.waiting.push(uid.to_owned());
+        }
+        self.settle();
+    }
+
+    fn find_wanted(&self, uid: &str) -> Option<(SourceKind, &Pod)> {
+        self.wanted.iter().find_map(|(kind, pods)| Some((*kind, pods.get(uid)?)))
+    }
+
+    /// Brings workers in line with what is wanted.
+    fn settle(&mut self) {
+        for (uid, running) in &mut self.running {
+            let wanted = self.wanted.iter().find_map(|(kind, pods)| Some((*kind, pods.get(uid)?)));
+            let current = Arc::clone(&running.desired.borrow());
+            let going = current.intent != Intent::Run;
+            match wanted {
+                // COMPAT(kubelet): the same Pod removed and wanted again ends first and is started anew.
+                Some(_) if going => running.restart = true,
+                Some((_, pod)) if current.pod != *pod => {
+                    running.desired.send_replace(Arc::new(Desired { pod: pod.clone(), ..(*current).clone() }));
+                }
+                Some(_) => {}
+                None if going => running.restart = false,
+                None if self.awaited.is_empty() => {
+                    let intent = Intent::Terminate(TerminationCause::Removed);
+                    running.desired.send_replace(Arc::new(Desired { intent, ..(*current).clone() }));
+                }
+                None => {}
+            }
+        }
+        self.start_waiting();
+    }
+
+    fn start_waiting(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        // Of several that wait for one name only the last is started.
+        let mut last_by_name: BTreeMap<String, String> = BTreeMap::new();
+        for uid in &waiting {
+            if let Some((SourceKind::File, pod)) = self.find_wanted(uid) {
+                last_by_name.insert(PodId::of(pod).full_name(), uid.clone());
+            }
+        }
+        for uid in waiting {
+            let Some((kind, pod)) = self.find_wanted(&uid) else { continue };
+            let (pod, id) = (pod.clone(), PodId::of(pod));
+            if kind == SourceKind::File {
+                let name = id.full_name();
+                if last_by_name.get(&name) != Some(&uid) {
+                    continue;
+                }
+                let occupied = self
+                    .running
+                    .values()
+                    .any(|running| running.source == PodSource::Static && running.id.full_name() == name);
+                if occupied {
+                    self.waiting.push(uid);
+                    continue;
+                }
+            }
+            let source = match kind {
+                SourceKind::File => PodSource::Static,
+                SourceKind::Api => PodSource::Api,
+            };
+            self.start_worker(id, pod, source, Intent::Run);
+        }
+    }
+
+    fn start_worker(&mut self, id: PodId, pod: Pod, source: PodSource, intent: Intent) {
+        let uid = id.uid.clone();
+        let desired =
+            Desired { pod, source, intent, admission: Admission::Admitted, host: self.context.host() };
+        let (sender, receiver) = watch::channel(Arc::new(desired));
+        let watcher = self.context.watchers.register(&uid);
+        if let Some(seen) = self.snapshot.get(&uid) {
+            for container in seen.containers.keys().chain(seen.sandboxes.keys()) {
+                self.context.watchers.owns(&uid, container);
+            }
+        }
+        let worker = Worker {
+            context: Arc::clone(&self.context),
+            id: id.clone(),
+            desired: receiver,
+            watcher: Arc::clone(&watcher),
+            gone: self.gone.clone(),
+            shutdown: self.tasks.shutdown_signal().clone(),
+        };
+        tracing::info!(pod = %id, uid, ?source, "Pod is taken on");
+        self.tasks.supervise(format!("pod {id}"), move || worker.clone().run());
+        self.running.insert(uid, Running { id, source, desired: sender, watcher, restart: false });
+    }
+
+    /// Ends what runs here and no source wants, and what is left of Pods that are long gone.
+    fn end_strangers(&mut self) {
+        if !self.all_heard() {
+            return;
+        }
+        let strangers: Vec<(String, Seen)> = self
+            .snapshot
+            .iter()
+            .filter(|(uid, _)| !self.running.contains_key(*uid) && self.find_wanted(uid).is_none())
+            .map(|(uid, seen)| (uid.clone(), seen.clone()))
+            .collect();
+        for (uid, seen) in strangers {
+            tracing::info!(uid, namespace = %seen.namespace, name = %seen.name, "no source wants this Pod: it ends");
+            let pod = stranger(&uid, &seen);
+            self.start_worker(PodId::of(&pod), pod, PodSource::Static, Intent::Terminate(TerminationCause::Removed));
+        }
+        for uid in self.context.volumes.pods_with_folders() {
+            let known = self.running.contains_key(&uid)
+                || self.snapshot.contains_key(&uid)
+                || self.find_wanted(&uid).is_some();
+            if !known && let Err(error) = self.context.volumes.remove(&uid) {
+                tracing::warn!(uid, error = %crate::error_chain(&error), "folder of a Pod long gone stays");
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A worker that waits sees the closed channel at once.
+        self.watcher.wake();
+    }
+}
+
+/// A Pod as far as the runtime knows it.
+fn stranger(uid: &str, seen: &Seen) -> Pod {
+    let names: BTreeSet<&String> = seen.containers.values().map(|(name, _)| name).collect();
+    let containers = names.into_iter().map(|name| Container { name: name.clone(), ..Container::default() }).collect();
+    let source = (pod_annotation::CONFIG_SOURCE.to_owned(), pod_annotation::SOURCE_FILE.to_owned());
+    Pod {
+        metadata: ObjectMeta {
+            name: Some(seen.name.clone()),
+            namespace: Some(seen.namespace.clone()),
+            uid: Some(uid.to_owned()),
+            annotations: Some(BTreeMap::from([source])),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PodSpec {
+            containers,
+            termination_grace_period_seconds: Some(STRANGER_GRACE_SECONDS),
+            ..PodSpec::default()
+        }),
+        status: None,
+    }
+}

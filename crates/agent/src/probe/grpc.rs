@@ -1,0 +1,103 @@
+//! The gRPC health check (grpc.health.v1.Health/Check), by hand: one request of one string, one answer of one number.
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+
+/// HealthCheckResponse.ServingStatus
+const SERVING: u64 = 1;
+/// A health answer is a few bytes.
+const ANSWER_BYTES_MAX: usize = 4096;
+
+/// `Ok` when the service says that it serves.
+pub async fn is_serving(host: &str, port: u16, service: &str) -> Result<(), String> {
+    let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    let stream = TcpStream::connect((host, port)).await.map_err(|error| format!("dial tcp {address}: {error}"))?;
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
+    let request = Request::post(format!("http://{address}/grpc.health.v1.Health/Check"))
+        .header(http::header::CONTENT_TYPE, "application/grpc")
+        .header(http::header::TE, "trailers")
+        .header(http::header::USER_AGENT, "kube-probe/1.35")
+        .body(Full::new(request_frame(service)))
+        .map_err(|error| error.to_string())?;
+    let ask = async {
+        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        let (head, mut body) = response.into_parts();
+        let mut data = Vec::new();
+        let mut status = head.headers.get("grpc-status").cloned();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| error.to_string())?;
+            if let Some(chunk) = frame.data_ref() {
+                data.extend_from_slice(chunk);
+                if data.len() > ANSWER_BYTES_MAX {
+                    return Err("answer is too long".to_owned());
+                }
+            } else if let Some(trailers) = frame.trailers_ref() {
+                status = trailers.get("grpc-status").cloned().or(status);
+            }
+        }
+        match status.as_ref().and_then(|status| status.to_str().ok()) {
+            Some("0") => {}
+            Some("12") => return Err("service does not implement the grpc health protocol".to_owned()),
+            other => return Err(format!("health rpc failed with status {}", other.unwrap_or("unknown"))),
+        }
+        match serving_status(&data) {
+            SERVING => Ok(()),
+            other => Err(format!("service unhealthy (responded with {other})")),
+        }
+    };
+    tokio::select! {
+        // The connection is driven here and needed no longer than the answer.
+        biased;
+        answer = ask => answer,
+        ended = connection => match ended {
+            Ok(()) => Err("connection closed before the answer".to_owned()),
+            Err(error) => Err(error.to_string()),
+        },
+    }
+}
+
+/// Not compressed, a length, and field 1 as a string.
+fn request_frame(service: &str) -> Bytes {
+    let mut message = Vec::new();
+    if !service.is_empty() {
+        message.push(0x0a);
+        let mut length = service.len();
+        while length >= 0x80 {
+            message.push((length & 0x7f) as u8 | 0x80);
+            length >>= 7;
+        }
+        message.push(length as u8);
+        message.extend(service.as_bytes());
+    }
+    let mut frame = vec![0];
+    frame.extend(u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
+    frame.extend(message);
+    Bytes::from(frame)
+}
+
+/// Field 1 of the answer; 0 when it is not there.
+fn serving_status(data: &[u8]) -> u64 {
+    match data.get(5..) {
+        Some([0x08, value, ..]) => u64::from(*value),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_have_a_length_and_the_field() {
+        assert_eq!(&request_frame("")[..], [0, 0, 0, 0, 0]);
+        assert_eq!(&request_frame("ab")[..], [0, 0, 0, 0, 4, 0x0a, 2, b'a', b'b']);
+        assert_eq!(request_frame(&"x".repeat(200)).len(), 5 + 3 + 200);
+        assert_eq!(serving_status(&[0, 0, 0, 0, 2, 8, 1]), SERVING);
+        assert_eq!(serving_status(&[0, 0, 0, 0, 0]), 0);
+    }
+}

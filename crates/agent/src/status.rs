@@ -1,0 +1,170 @@
+//! Pods' statuses on their way to the API server.
+//!
+//! Rows that changed on the board are written soon, together, and again until it worked; a status that the API has
+//! already is not written. A static Pod's goes to its mirror. Upstream: pkg/kubelet/status.
+//! It does not decide what a status is, and nothing waits for it: containers run whether or not it arrives.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::well_known::pod_annotation;
+use client::write::{self, Class, Deletion, Expect};
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use kube::Api;
+use podmachine::PodSource;
+use process::{Clock, Shutdown};
+
+use crate::board::Board;
+use crate::mirror::Mirrors;
+
+/// How long changes are gathered: a start makes several within milliseconds.
+const GATHER_MS: u64 = 50;
+/// A write that failed is tried again after this; upstream's status manager syncs all every 10 s.
+const RETRY_MS: u64 = 2_000;
+/// How many statuses are written at once.
+const WRITES_AT_ONCE_MAX: usize = 8;
+
+/// Writes statuses; a handle without a client does nothing.
+#[derive(Clone)]
+pub struct Writer {
+    client: Option<kube::Client>,
+    board: Arc<Board>,
+    mirrors: Mirrors,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    #[error("write the final status of {pod}")]
+    Final {
+        pod: String,
+        #[source]
+        source: write::WriteError,
+    },
+    #[error("delete {pod} from the API")]
+    Delete {
+        pod: String,
+        #[source]
+        source: write::WriteError,
+    },
+}
+
+impl Writer {
+    pub fn new(
+        client: Option<kube::Client>,
+        board: Arc<Board>,
+        mirrors: Mirrors,
+        clock: Arc<dyn Clock>,
+    ) -> Writer {
+        Writer { client, board, mirrors, clock }
+    }
+
+    /// Until the shutdown.
+    pub async fn run(self, shutdown: Shutdown) {
+        let Some(client) = self.client.clone() else { return };
+        let mut version = self.board.version();
+        let mut due: BTreeSet<String> = BTreeSet::new();
+        // What was written last, by uid, so that the same is not written twice.
+        let mut written: BTreeMap<String, (String, PodStatus)> = BTreeMap::new();
+        loop {
+            let pause = if due.is_empty() { Duration::MAX } else { Duration::from_millis(RETRY_MS) };
+            tokio::select! {
+                // The board keeps what changed.
+                () = shutdown.cancelled() => return,
+                _ = version.changed() => {}
+                () = self.mirrors.changed() => {
+                    // A mirror made anew knows nothing yet.
+                    let rows = self.board.all();
+                    due.extend(rows.iter().filter(|row| row.source == PodSource::Static)
+                        .filter_map(|row| row.pod.metadata.uid.clone()));
+                }
+                () = sleep(&*self.clock, pause) => {}
+            }
+            self.clock.sleep(Duration::from_millis(GATHER_MS)).await;
+            due.extend(self.board.take_changed());
+            let batch: Vec<String> = std::mem::take(&mut due).into_iter().collect();
+            for chunk in batch.chunks(WRITES_AT_ONCE_MAX) {
+                let writes = chunk.iter().map(|uid| self.write_one(&client, uid, written.get(uid)));
+                for (uid, result) in chunk.iter().zip(futures::future::join_all(writes).await) {
+                    match result {
+                        Ok(Some(entry)) => drop(written.insert(uid.clone(), entry)),
+                        Ok(None) => {}
+                        Err(()) => drop(due.insert(uid.clone())),
+                    }
+                }
+            }
+            written.retain(|uid, _| self.board.get(uid).is_some());
+        }
+    }
+
+    /// The API object's uid and the status it has now; `None` when there is nothing to write to.
+    async fn write_one(
+        &self,
+        client: &kube::Client,
+        uid: &str,
+        before: Option<&(String, PodStatus)>,
+    ) -> Result<Option<(String, PodStatus)>, ()> {
+        let Some(row) = self.board.get(uid) else { return Ok(None) };
+        let Some(target) = self.target(&row.pod, row.source) else { return Ok(None) };
+        if before.is_some_and(|(to, status)| *to == target && *status == row.status) {
+            return Ok(None);
+        }
+        match patch(client, &row.pod, &target, &row.status).await {
+            Ok(()) => Ok(Some((target, row.status))),
+            Err(error) if matches!(error.class(), Class::Missing | Class::Stale) => Ok(None),
+            Err(error) => {
+                tracing::warn!(uid, error = %crate::error_chain(&error), "status is not written; tried again");
+                Err(())
+            }
+        }
+    }
+
+    /// The uid that the Pod has in the API.
+    fn target(&self, pod: &Pod, source: PodSource) -> Option<String> {
+        match source {
+            PodSource::Api => pod.metadata.uid.clone(),
+            PodSource::Static => {
+                let hash = pod.metadata.uid.as_deref()?;
+                let mirror = self.mirrors.of(pod)?;
+                let annotations = mirror.metadata.annotations.as_ref()?;
+                let same = annotations.get(pod_annotation::CONFIG_MIRROR).is_some_and(|known| known == hash);
+                if same { mirror.metadata.uid.clone() } else { None }
+            }
+        }
+    }
+
+    /// The last word on a Pod of the API: its final status, then its end.
+    pub async fn finish(&self, pod: &Pod) -> Result<(), StatusError> {
+        let (Some(client), Some(uid)) = (&self.client, pod.metadata.uid.as_deref()) else { return Ok(()) };
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+        let shown = || format!("{namespace}/{name}");
+        if let Some(row) = self.board.get(uid) {
+            match patch(client, pod, uid, &row.status).await {
+                Ok(()) => {}
+                Err(error) if matches!(error.class(), Class::Missing | Class::Stale) => {}
+                Err(source) => return Err(StatusError::Final { pod: shown(), source }),
+            }
+        }
+        let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+        let deletion = Deletion { expect: Expect::uid(uid), grace_seconds: Some(0), propagation: None };
+        match write::delete(&api, &name, deletion).await {
+            Ok(_) => Ok(()),
+            // Another Pod has the name by now: ours is gone.
+            Err(error) if matches!(error.class(), Class::Missing | Class::Stale) => Ok(()),
+            Err(source) => Err(StatusError::Delete { pod: shown(), source }),
+        }
+    }
+}
+
+async fn sleep(clock: &dyn Clock, pause: Duration) {
+    if pause == Duration::MAX { std::future::pending().await } else { clock.sleep(pause).await }
+}
+
+async fn patch(client: &kube::Client, pod: &Pod, uid: &str, status: &PodStatus) -> Result<(), write::WriteError> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let status = serde_json::to_value(status).unwrap_or_default();
+    write::status(&api, name, status, &Expect::uid(uid)).await.map(drop)
+}
