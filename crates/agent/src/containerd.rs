@@ -10,6 +10,7 @@
 mod layout;
 mod mounts;
 mod supervise;
+mod teardown;
 
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 pub use mounts::{mount_table, run};
 pub use layout::{Layout, Programs, socket_uri};
 pub use supervise::{Supervisor, SupervisorState};
+pub use teardown::{Teardown, TeardownError, teardown};
 
 
 #[derive(Debug, thiserror::Error)]

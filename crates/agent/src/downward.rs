@@ -28,7 +28,9 @@ pub enum DownwardError {
     Divisor { resource: String, text: String },
 }
 
+#[cfg(test)]
 impl<'a> Facts<'a> {
+    /// A Pod of which nothing else is known.
     pub fn new(pod: &'a Pod) -> Facts<'a> {
         Facts { pod, pod_ips: &[], host_ips: &[], allocatable: BTreeMap::new() }
     }

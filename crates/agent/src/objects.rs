@@ -37,10 +37,6 @@ pub struct Names {
 }
 
 impl Names {
-    pub fn is_empty(&self) -> bool {
-        self.config_maps.is_empty() && self.secrets.is_empty()
-    }
-
     /// What the volumes of a Pod refer to.
     pub fn of_volumes(pod: &Pod) -> Names {
         let mut names = Names::default();

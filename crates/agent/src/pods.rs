@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use api::well_known::pod_annotation;
+use api::well_known::{pod_annotation, pod_condition};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use podmachine::{Admission, Desired, Intent, PodSource, TerminationCause};
@@ -24,6 +24,15 @@ use crate::worker::{Gone, Worker};
 
 /// Grace for what runs here and nobody wants: it was given its time when it was removed.
 const STRANGER_GRACE_SECONDS: i64 = 1;
+
+/// Conditions that come from here or from the scheduler: no news to a worker.
+const OWN_CONDITIONS: &[&str] = &[
+    pod_condition::SCHEDULED,
+    pod_condition::INITIALIZED,
+    pod_condition::CONTAINERS_READY,
+    pod_condition::READY,
+    pod_condition::READY_TO_START_CONTAINERS,
+];
 
 /// The list's owner.
 pub struct Pods {
@@ -159,7 +168,7 @@ impl Pods {
             match wanted {
                 // COMPAT(kubelet): the same Pod removed and wanted again ends first and is started anew.
                 Some(_) if going => running.restart = true,
-                Some((_, pod)) if current.pod != *pod => {
+                Some((_, pod)) if !same_wish(&current.pod, pod) => {
                     running.desired.send_replace(Arc::new(Desired { pod: pod.clone(), ..(*current).clone() }));
                 }
                 Some(_) => {}
@@ -264,6 +273,23 @@ impl Drop for Running {
         // A worker that waits sees the closed channel at once.
         self.watcher.wake();
     }
+}
+
+/// Whether nothing differs that a worker would act on: most changes of an API Pod are echoes of its own status.
+fn same_wish(a: &Pod, b: &Pod) -> bool {
+    let foreign = |pod: &Pod| -> BTreeMap<String, String> {
+        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let others = conditions.filter(|condition| !OWN_CONDITIONS.contains(&condition.type_.as_str()));
+        others.map(|condition| (condition.type_.clone(), condition.status.clone())).collect()
+    };
+    let (x, y) = (&a.metadata, &b.metadata);
+    a.spec == b.spec
+        && x.labels == y.labels
+        && x.annotations == y.annotations
+        && x.deletion_timestamp == y.deletion_timestamp
+        && x.deletion_grace_period_seconds == y.deletion_grace_period_seconds
+        && x.finalizers == y.finalizers
+        && foreign(a) == foreign(b)
 }
 
 /// A Pod as far as the runtime knows it.

@@ -61,7 +61,7 @@ impl Writer {
     }
 
     /// Until the shutdown.
-    pub async fn run(self, shutdown: Shutdown) {
+    pub async fn run(mut self, shutdown: Shutdown) {
         let Some(client) = self.client.clone() else { return };
         let mut version = self.board.version();
         let mut due: BTreeSet<String> = BTreeSet::new();

@@ -230,6 +230,8 @@ pub async fn wait_for_end(pid: Pid) -> Result<(), ContainerdError> {
         Err(rustix::io::Errno::SRCH) => return Ok(()),
         Err(error) => return Err(failed(error.into())),
     };
+    // Deprecated for types whose descriptor may change under it; an OwnedFd's cannot, and the new way is unsafe.
+    #[expect(deprecated)]
     let fd = AsyncFd::with_interest(fd, tokio::io::Interest::READABLE).map_err(failed)?;
     fd.readable().await.map(|_| ()).map_err(failed)
 }
