@@ -174,7 +174,10 @@ impl View {
             }
             (Step::WriteStatus(status), Outcome::Done) => {
                 let before = self.wanted.observed_generation();
+                let collisions = self.wanted.status.collision_count;
                 self.wanted.status = (**status).clone();
+                // A collision counted in the same plan is not in the status that was planned with it.
+                self.wanted.status.collision_count = collisions;
                 self.status_known(before, now);
             }
             // Failures, and answers that such a step cannot get: nothing is known to have changed.

@@ -234,11 +234,6 @@ impl World {
         self.apply(Event::Revision(Arc::new(revision)));
     }
 
-    pub fn remove_revision(&mut self, name: &str) {
-        self.revisions.remove(name);
-        self.apply(Event::RevisionGone { name: name.to_owned() });
-    }
-
     pub fn plan(&mut self) -> Plan {
         self.view.plan(self.now)
     }
@@ -342,7 +337,13 @@ impl World {
             Step::CountCollision { to, .. } => {
                 self.daemon_set.status.get_or_insert_default().collision_count = Some(*to);
             }
-            Step::WriteStatus(status) => self.daemon_set.status = Some((**status).clone()),
+            Step::WriteStatus(status) => {
+                // A patch of the counters: collisions are counted by their own step.
+                let there = self.daemon_set.status.get_or_insert_default();
+                let collision_count = there.collision_count;
+                *there = (**status).clone();
+                there.collision_count = collision_count;
+            }
         }
         Outcome::Done
     }
