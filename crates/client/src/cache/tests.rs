@@ -1,3 +1,5 @@
+//! Claims about the cache.
+
 use super::*;
 use crate::scripted_api::{PATIENCE, ScriptedApi, scripted};
 use jiff::Timestamp;

@@ -1,3 +1,5 @@
+//! Claims about the queue.
+
 use super::*;
 use process::clock::manual::ManualClock;
 use proptest::prelude::*;

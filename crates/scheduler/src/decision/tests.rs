@@ -1,3 +1,5 @@
+//! Decisions as tables, in the words that users read.
+
 use super::*;
 use k8s_openapi::api::core::v1::Node;
 use serde_json::{Value, json};

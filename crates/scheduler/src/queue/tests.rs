@@ -1,3 +1,5 @@
+//! Claims about the order of Pods and what wakes them.
+
 use super::*;
 use serde_json::{Value, json};
 
