@@ -1,0 +1,255 @@
+//! A whole cluster in one process: API server on the memory store, controllers, scheduler and hollow nodes, each
+//! through its own client and as its own user.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use apiserver::access::User;
+use apiserver::{Config, Server};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, ServiceAccount};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use process::{Shutdown, SystemClock, Tasks};
+use serde_json::{Value, json};
+use sim::SimOptions;
+use sim::latency::{Latencies, Range};
+use store::memory::MemoryStore;
+
+/// Longest that anything may take: many times what it does, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(25);
+
+struct World {
+    client: Client,
+    tasks: Tasks,
+    _server: Server,
+}
+
+impl World {
+    async fn start(nodes: u32) -> World {
+        let config = Config { clock: SystemClock::shared(), node_tls: None, metrics: None };
+        let server = Server::new(Arc::new(MemoryStore::new()), config).await.expect("the server starts");
+        let tasks = Tasks::new(Shutdown::new());
+        let stop = || tasks.shutdown_signal().clone();
+        let options =
+            controllers::Options { root_ca_pem: Some("PEM".into()), ..controllers::Options::default() };
+        tasks.spawn("controllers", controllers::run(server.client_for(User::controllers()), options, stop()));
+        let options = scheduler::Options::default();
+        tasks.spawn("scheduler", scheduler::run(server.client_for(User::scheduler()), options, stop()));
+        let latencies = Latencies { start: Range::millis(5, 30), stop: Range::millis(1, 10) };
+        let options = SimOptions { nodes, latencies, ..SimOptions::default() };
+        let (hollow, stopped) = (server.client_for(User::admin()), stop());
+        tasks.spawn("nodes", async move { drop(sim::run(hollow, options, stopped).await) });
+        let world = World { client: server.client_for(User::admin()), tasks, _server: server };
+        world.schedulable(nodes).await;
+        world
+    }
+
+    async fn schedulable(&self, count: u32) {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        self.eventually("nodes are ready and untainted", || async {
+            let nodes = nodes.list(&ListParams::default()).await.expect("list").items;
+            let clean = |node: &Node| {
+                node.spec.as_ref().and_then(|spec| spec.taints.as_ref()).is_none_or(Vec::is_empty)
+            };
+            let clean = nodes.iter().filter(|node| clean(node)).count();
+            (clean == count as usize).then_some(()).ok_or(format!("{clean} of {}", nodes.len()))
+        })
+        .await;
+    }
+
+    /// Asks until the answer is there; the last refusal is the failure's text.
+    async fn eventually<T, F, Fut>(&self, what: &str, mut ask: F) -> T
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, String>>,
+    {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match ask().await {
+                Ok(answer) => return answer,
+                Err(seen) => {
+                    assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}; seen: {seen}")
+                }
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn create_daemon_set(&self, namespace: &str, name: &str) -> DaemonSet {
+        let set = json!({"metadata": {"name": name}, "spec": {
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": {
+                "containers": [{"name": "c", "image": "example.com/agent:1"}]}}}});
+        let set = serde_json::from_value(set).expect("DaemonSet");
+        // A new namespace's service account comes a moment later; nobody needs it at this point.
+        self.api::<DaemonSet>(namespace).create(&PostParams::default(), &set).await.expect("create")
+    }
+
+    async fn all_ready(&self, namespace: &str, name: &str, count: i32) {
+        let sets = self.api::<DaemonSet>(namespace);
+        self.eventually("every node has a ready Pod", || async {
+            let status = sets.get(name).await.expect("get").status.unwrap_or_default();
+            let done = status.number_ready == count && status.desired_number_scheduled == count;
+            done.then_some(()).ok_or(format!("{status:?}"))
+        })
+        .await;
+    }
+
+    async fn pods(&self, namespace: &str) -> Vec<Pod> {
+        self.api::<Pod>(namespace).list(&ListParams::default()).await.expect("list").items
+    }
+
+    fn api<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    async fn end(self) {
+        let late = self.tasks.shutdown(PATIENCE).await;
+        assert!(late.is_empty(), "late to stop: {late:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_set_runs_on_every_node_and_its_deletion_takes_everything_with_it() {
+    let world = World::start(12).await;
+    world.create_daemon_set("default", "agent").await;
+    world.all_ready("default", "agent", 12).await;
+    let mut nodes: Vec<_> =
+        world.pods("default").await.into_iter().filter_map(|pod| pod.spec?.node_name).collect();
+    nodes.sort();
+    assert_eq!(nodes, (0..12).map(|i| format!("hollow-{i:05}")).collect::<Vec<_>>());
+
+    let events = world.api::<Event>("default");
+    world
+        .eventually("each assignment is told", || async {
+            let events = events.list(&ListParams::default()).await.expect("list").items;
+            let told = events.iter().filter(|event| event.reason.as_deref() == Some("Scheduled")).count();
+            (told == 12).then_some(()).ok_or(format!("{told} Scheduled events"))
+        })
+        .await;
+
+    let sets = world.api::<DaemonSet>("default");
+    sets.delete("agent", &DeleteParams::background()).await.expect("delete");
+    let revisions = world.api::<ControllerRevision>("default");
+    world
+        .eventually("Pods and revisions are collected", || async {
+            let pods = world.pods("default").await.len();
+            let revisions = revisions.list(&ListParams::default()).await.expect("list").items.len();
+            (pods + revisions == 0).then_some(()).ok_or(format!("{pods} pods, {revisions} revisions"))
+        })
+        .await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreground_deletion_waits_for_the_pods_and_an_orphaning_one_leaves_them() {
+    let world = World::start(3).await;
+    let sets = world.api::<DaemonSet>("default");
+    world.create_daemon_set("default", "first").await;
+    world.all_ready("default", "first", 3).await;
+    sets.delete("first", &DeleteParams::foreground()).await.expect("delete");
+    world
+        .eventually("the set goes after its Pods", || async {
+            // The Pods first: were the set read first, Pods might go in between.
+            let pods = world.pods("default").await.len();
+            let there = sets.get_opt("first").await.expect("get").is_some();
+            assert!(there || pods == 0, "the set is gone before its {pods} pods");
+            (!there).then_some(()).ok_or(format!("{pods} pods"))
+        })
+        .await;
+
+    world.create_daemon_set("default", "second").await;
+    world.all_ready("default", "second", 3).await;
+    sets.delete("second", &DeleteParams::orphan()).await.expect("delete");
+    world
+        .eventually("the set goes", || async {
+            let there = sets.get_opt("second").await.expect("get").is_some();
+            (!there).then_some(()).ok_or("still there".to_owned())
+        })
+        .await;
+    let pods = world.pods("default").await;
+    assert_eq!(pods.len(), 3);
+    for pod in pods {
+        assert_eq!(pod.metadata.owner_references.unwrap_or_default(), []);
+        assert!(pod.metadata.deletion_timestamp.is_none());
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_namespace_gets_its_account_and_certificate_and_a_deleted_one_is_emptied() {
+    let world = World::start(2).await;
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    let namespace = serde_json::from_value(json!({"metadata": {"name": "team"}})).expect("Namespace");
+    namespaces.create(&PostParams::default(), &namespace).await.expect("create");
+    let accounts = world.api::<ServiceAccount>("team");
+    let maps = world.api::<ConfigMap>("team");
+    world
+        .eventually("account and certificate are there", || async {
+            let account = accounts.get_opt("default").await.expect("get").is_some();
+            let map = maps.get_opt("kube-root-ca.crt").await.expect("get");
+            let pem = map.and_then(|map| map.data?.remove("ca.crt"));
+            (account && pem.as_deref() == Some("PEM")).then_some(()).ok_or(format!("{account} {pem:?}"))
+        })
+        .await;
+    world.create_daemon_set("team", "agent").await;
+    world.all_ready("team", "agent", 2).await;
+    namespaces.delete("team", &DeleteParams::default()).await.expect("delete");
+    world
+        .eventually("the namespace goes", || async {
+            let left = namespaces.get_opt("team").await.expect("get");
+            left.map_or(Ok(()), |left| Err(format!("{:?}", left.status)))
+        })
+        .await;
+    assert!(world.pods("team").await.is_empty());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_fits_nowhere_says_why_and_runs_when_it_does() {
+    let world = World::start(2).await;
+    let nodes: Api<Node> = Api::all(world.client.clone());
+    let cordon = |on: bool| Patch::Merge(json!({"spec": {"unschedulable": on}}));
+    for node in ["hollow-00000", "hollow-00001"] {
+        nodes.patch(node, &PatchParams::default(), &cordon(true)).await.expect("cordon");
+    }
+    world
+        .eventually("both are tainted", || async {
+            let nodes = nodes.list(&ListParams::default()).await.expect("list").items;
+            let tainted = nodes.iter().filter(|n| n.spec.iter().any(|s| s.taints.is_some())).count();
+            (tainted == 2).then_some(()).ok_or(format!("{tainted} tainted"))
+        })
+        .await;
+    let pod: Value =
+        json!({"metadata": {"name": "plain"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let pods = world.api::<Pod>("default");
+    let pod = serde_json::from_value(pod).expect("Pod");
+    world
+        .eventually("the Pod is let in", || async {
+            pods.create(&PostParams::default(), &pod).await.map_err(|error| error.to_string())
+        })
+        .await;
+    let message = world
+        .eventually("the Pod says why not", || async {
+            let pod = pods.get("plain").await.expect("get");
+            let condition = api::pod::condition(&pod, "PodScheduled").cloned();
+            condition.and_then(|condition| condition.message).ok_or("no condition".to_owned())
+        })
+        .await;
+    assert!(message.starts_with("0/2 nodes are available: 2 node(s) were unschedulable."), "{message}");
+    nodes.patch("hollow-00001", &PatchParams::default(), &cordon(false)).await.expect("uncordon");
+    world
+        .eventually("the Pod runs", || async {
+            let pod = pods.get("plain").await.expect("get");
+            api::pod::is_ready(&pod).then_some(()).ok_or(format!("{:?}", pod.status))
+        })
+        .await;
+    assert_eq!(api::pod::node_name(&pods.get("plain").await.expect("get")), Some("hollow-00001"));
+    world.end().await;
+}
