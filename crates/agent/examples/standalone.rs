@@ -18,10 +18,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let log_root = rest.first().map_or_else(|| PathBuf::from(root).join("logs/pods"), PathBuf::from);
     if manifests == "down" {
-        for line in agent::containerd::teardown(&PathBuf::from(root), &log_root).await?.done {
-            println!("{line}");
-        }
-        return Ok(());
+        return Ok(agent::teardown(&PathBuf::from(root), &log_root).await?);
     }
     let mut config = Config::new("n1", root);
     config.manifest = Some(PathBuf::from(manifests));

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 pub use mounts::{mount_table, run};
 pub use layout::{Layout, Programs, socket_uri};
 pub use supervise::{Supervisor, SupervisorState};
-pub use teardown::{Teardown, TeardownError, teardown};
+pub use teardown::{TeardownError, teardown};
 
 
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! Images of this node: load an archive, list what is there. For the CLI and for our own sandbox image.
+//! Images of this node: loading an archive, and the credentials for pulling. Listing is CRI's own.
 //!
 //! Loading goes through `ctr`, because CRI can only pull.
 
@@ -8,38 +8,23 @@ use cri::RegistryAuth;
 use k8s_openapi::api::core::v1::Secret;
 use tokio::process::Command;
 
-use crate::containerd::{ContainerdError, Layout, Programs};
+use crate::containerd::{ContainerdError, Programs};
 
 /// containerd's namespace of everything that CRI sees.
 const CRI_NAMESPACE: &str = "k8s.io";
 
-/// Puts the images of an OCI or docker archive into the containerd that belongs to an agent's folder; returns their
-/// names.
-pub async fn load(root_dir: &Path, archive: &Path) -> Result<Vec<String>, ContainerdError> {
+/// Puts the images of an OCI or docker archive into the containerd behind a socket; returns their names.
+pub async fn load(socket: &Path, archive: &Path) -> Result<Vec<String>, ContainerdError> {
     let programs = Programs::find()?;
-    import(&programs.ctr, &Layout::of(root_dir).socket(), archive).await
+    import(&programs.ctr, socket, archive).await
 }
 
-/// Like [`load`], into the containerd behind a socket.
+/// Like [`load`], with the `ctr` that is meant.
 pub async fn import(ctr: &Path, socket: &Path, archive: &Path) -> Result<Vec<String>, ContainerdError> {
     let mut command = Command::new(ctr);
     command.arg("--address").arg(socket).args(["--namespace", CRI_NAMESPACE, "images", "import"]).arg(archive);
     let output = crate::containerd::run("ctr", command).await?;
     Ok(imported_names(&output))
-}
-
-/// What is on this node, by name and size in bytes.
-pub async fn list(runtime: &dyn cri::Runtime) -> cri::Result<Vec<(String, u64)>> {
-    let images = runtime.list_images().await?;
-    let mut rows: Vec<(String, u64)> = images
-        .into_iter()
-        .flat_map(|image| {
-            let names = if image.repo_tags.is_empty() { vec![image.id.clone()] } else { image.repo_tags };
-            names.into_iter().map(move |name| (name, image.size_bytes))
-        })
-        .collect();
-    rows.sort();
-    Ok(rows)
 }
 
 /// Credentials for an image's registry from a Secret of type `kubernetes.io/dockerconfigjson`.

@@ -37,7 +37,14 @@ mod worker;
 
 pub use agent::{Agent, StartError};
 pub use config::{Config, HttpConfig, LOG_ROOT, POD_CIDR, RuntimeChoice, Tls};
+pub use containerd::{ContainerdError, TeardownError, teardown};
 pub use http::HttpError;
+pub use image::load as load_image;
+
+/// The socket of the containerd that belongs to an agent's folder.
+pub fn socket(root_dir: &std::path::Path) -> std::path::PathBuf {
+    containerd::Layout::of(root_dir).socket()
+}
 
 /// An error with its causes, for one line of a log.
 fn error_chain(error: &dyn std::error::Error) -> String {

@@ -36,17 +36,19 @@ const KILLED_MS_MAX: u64 = 10_000;
 pub enum TeardownError {
     #[error("use the container runtime of this node")]
     Connect(#[source] cri::Error),
+    #[error("not everything could be removed: {}", faults.join("; "))]
+    Left { faults: Vec<String> },
 }
 
 /// What was done and what is left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Teardown {
-    pub done: Vec<String>,
-    pub faults: Vec<String>,
+struct Teardown {
+    done: Vec<String>,
+    faults: Vec<String>,
 }
 
 /// Takes down the node whose agent kept its things in `root_dir`. Repeating it is harmless.
-pub async fn teardown(root_dir: &Path, log_root: &Path) -> Result<Teardown, TeardownError> {
+pub async fn teardown(root_dir: &Path, log_root: &Path) -> Result<(), TeardownError> {
     let layout = Layout::of(root_dir);
     let mut told = Teardown::default();
     let cgroups = Hierarchies::find(root_dir);
@@ -74,7 +76,10 @@ pub async fn teardown(root_dir: &Path, log_root: &Path) -> Result<Teardown, Tear
     if let Some(folder) = layout.socket().parent().filter(|folder| folder.starts_with("/run/")) {
         let _ = std::fs::remove_dir(folder);
     }
-    Ok(told)
+    for done in &told.done {
+        tracing::info!("{done}");
+    }
+    if told.faults.is_empty() { Ok(()) } else { Err(TeardownError::Left { faults: told.faults }) }
 }
 
 async fn stop_pods(runtime: Arc<dyn Runtime>, log_root: &Path, told: &mut Teardown) {

@@ -141,14 +141,12 @@ where
         }
         Ok((status, location))
     };
+    let mut exchange = std::pin::pin!(exchange);
     tokio::select! {
         // The connection is driven here and needed no longer than the answer.
-        biased;
-        answer = exchange => answer,
-        ended = connection => match ended {
-            Ok(()) => Err("connection closed before the answer".to_owned()),
-            Err(error) => Err(error.to_string()),
-        },
+        answer = &mut exchange => answer,
+        // It may have brought the answer with its last bytes; if not, the exchange says so.
+        _ = connection => exchange.await,
     }
 }
 
