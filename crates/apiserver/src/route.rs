@@ -18,7 +18,7 @@ use crate::limits::URL_BYTES_MAX;
 use crate::request::{self, Asked, Query, Target};
 use crate::serve::PeerCertificate;
 use crate::server::Inner;
-use crate::{compress, paths};
+use crate::{answer, compress, paths};
 
 /// Warning headers of one answer at most: upstream truncates as well.
 const WARNINGS_MAX: usize = 64;
@@ -30,7 +30,7 @@ pub async fn handle(server: Arc<Inner>, request: Request<Body>) -> Response<Body
     let audit_id = audit_id(request.headers());
     let accepts_gzip = compress::is_accepted(request.headers());
     let mut counted = ("", String::new());
-    let answered = answer(&server, request, &warnings, &mut counted).await;
+    let answered = dispatch(&server, request, &warnings, &mut counted).await;
     let mut response = answered.unwrap_or_else(ApiError::into_response);
     if accepts_gzip {
         response = compress::if_large(response).await;
@@ -56,7 +56,7 @@ pub async fn handle(server: Arc<Inner>, request: Request<Body>) -> Response<Body
     response
 }
 
-async fn answer(
+async fn dispatch(
     server: &Arc<Inner>,
     request: Request<Body>,
     warnings: &Arc<Mutex<Vec<String>>>,
@@ -78,6 +78,9 @@ async fn answer(
         Asked::Resource(target) => {
             let asked = attributes(user.clone(), &target, &query, &path);
             authorize(server, &asked)?;
+            if is_crd_list(&target) {
+                return no_crds();
+            }
             let resource = api::scheme::find(&target.group, &target.version, &target.resource)
                 .ok_or_else(ApiError::unknown_path)?;
             *counted = (target.verb, resource.plural.to_owned());
@@ -102,6 +105,24 @@ async fn answer(
             call.answer(request).await
         }
     }
+}
+
+/// COMPAT(kubectl): before it says that a kind is unknown, kubectl lists the custom resource definitions; a 404 there hides
+/// the message behind its own. There are none: the list is empty, and discovery does not name the resource.
+fn is_crd_list(target: &Target) -> bool {
+    target.verb == "list"
+        && (target.group.as_str(), target.version.as_str()) == ("apiextensions.k8s.io", "v1")
+        && target.resource == "customresourcedefinitions"
+}
+
+fn no_crds() -> Result<Response<Body>, ApiError> {
+    let list = serde_json::json!({
+        "kind": "CustomResourceDefinitionList",
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "metadata": {"resourceVersion": "1"},
+        "items": [],
+    });
+    answer::json_response(http::StatusCode::OK, &list)
 }
 
 /// Whom the request comes from: an in-process component, a certificate's subject, or nobody.

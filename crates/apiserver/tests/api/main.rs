@@ -5,6 +5,7 @@ mod deletion;
 mod forms;
 mod legacy;
 mod lists;
+mod network;
 mod objects;
 mod pods;
 mod refusals;

@@ -224,3 +224,10 @@ async fn deep_nesting_and_foreign_accepts_are_refused() {
         "406 NotAcceptable: only the following media types are accepted: application/json, application/yaml"
     );
 }
+
+#[tokio::test]
+async fn there_are_no_custom_resource_definitions() {
+    let world = World::new().await;
+    let list = world.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions?limit=500").await.json();
+    assert_eq!((&list["kind"], &list["items"]), (&json!("CustomResourceDefinitionList"), &json!([])));
+}
