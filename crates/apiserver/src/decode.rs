@@ -1,7 +1,8 @@
 //! From a request's body to a typed object, once.
 //!
 //! JSON or YAML; fields that the kind does not have and fields that stand twice are found on the way and refused, told as
-//! warnings or ignored, as the client asked (`fieldValidation`). Texts follow upstream's decoder.
+//! warnings or ignored, as the client asked (`fieldValidation`). Texts follow upstream's decoder. How deep a body may nest
+//! is bounded by the parsers: 128 levels of JSON, serde-saphyr's default budget for YAML.
 
 use std::fmt;
 

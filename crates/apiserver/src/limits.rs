@@ -5,9 +5,6 @@ use std::time::Duration;
 /// Largest request body: upstream's limit, twice what etcd takes, so that a refusal names the size and not the store.
 pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 
-/// Deepest nesting of a JSON or YAML body; no built-in kind needs a third of it, and the parser's stack stays small.
-pub const BODY_DEPTH_MAX: usize = 100;
-
 /// Longest request target; selectors over thousands of names still fit.
 pub const URL_BYTES_MAX: usize = 64 * 1024;
 
