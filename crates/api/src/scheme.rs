@@ -337,6 +337,16 @@ pub static RESOURCES: &[Resource] = &[
     },
     Resource {
         group: "authorization.k8s.io",
+        plural: "selfsubjectrulesreviews",
+        singular: "selfsubjectrulesreview",
+        kind: "SelfSubjectRulesReview",
+        namespaced: false,
+        verbs: &["create"],
+        definition: "io.k8s.api.authorization.v1.SelfSubjectRulesReview",
+        ..BASE
+    },
+    Resource {
+        group: "authorization.k8s.io",
         plural: "subjectaccessreviews",
         singular: "subjectaccessreview",
         kind: "SubjectAccessReview",

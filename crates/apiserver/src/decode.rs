@@ -1,8 +1,8 @@
 //! From a request's body to a typed object, once.
 //!
-//! JSON or YAML; fields that the kind does not have and fields that stand twice are found on the way and refused, told as
-//! warnings or ignored, as the client asked (`fieldValidation`). Texts follow upstream's decoder. How deep a body may nest
-//! is bounded by the parsers: 128 levels of JSON, serde-saphyr's default budget for YAML.
+//! JSON, YAML or Kubernetes' protobuf; fields that the kind does not have and fields that stand twice are found on the
+//! way and refused, told as warnings or ignored, as the client asked (`fieldValidation`). Texts follow upstream's decoder.
+//! How deep a body may nest is bounded by the parsers: 128 levels of JSON, serde-saphyr's default budget for YAML.
 
 use std::fmt;
 
@@ -15,9 +15,10 @@ use serde_json::Value;
 
 use crate::error::ApiError;
 use crate::options::FieldValidation;
+use crate::protobuf;
 
 /// What bodies of objects may be.
-pub const BODY_TYPES: &[&str] = &["application/json", "application/yaml"];
+pub const BODY_TYPES: &[&str] = &["application/json", "application/yaml", protobuf::MEDIA_TYPE];
 
 /// A body that is known to be well formed, or a value computed from one.
 #[derive(Debug, Clone)]
@@ -46,6 +47,9 @@ impl Payload {
                     .map_err(|error| unrecognized(kind, &format!("yaml: {error}"), &body))?;
                 Ok(Payload::Value(value))
             }
+            protobuf::MEDIA_TYPE => protobuf::decode_object(&body)
+                .map(Payload::Value)
+                .map_err(|error| unrecognized(kind, &error.to_string(), &body)),
             _ => Err(ApiError::unsupported_media_type(BODY_TYPES)),
         }
     }

@@ -27,6 +27,7 @@ mod paths;
 mod pipeline;
 pub mod pki;
 mod policy;
+mod protobuf;
 mod request;
 mod route;
 pub mod serve;

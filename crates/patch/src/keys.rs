@@ -162,6 +162,7 @@ mod tests {
             rbac::Role,
             scheduling::PriorityClass,
             authz::SelfSubjectAccessReview,
+            authz::SelfSubjectRulesReview,
             authz::SubjectAccessReview,
             authn::SelfSubjectReview,
             policy::Eviction,

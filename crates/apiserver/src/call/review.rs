@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use k8s_openapi::api::authentication::v1::{SelfSubjectReview, SelfSubjectReviewStatus, UserInfo};
 use k8s_openapi::api::authorization::v1::{
-    NonResourceAttributes, ResourceAttributes, SelfSubjectAccessReview, SubjectAccessReview,
-    SubjectAccessReviewStatus,
+    NonResourceAttributes, NonResourceRule, ResourceAttributes, ResourceRule, SelfSubjectAccessReview,
+    SelfSubjectRulesReview, SubjectAccessReview, SubjectAccessReviewStatus, SubjectRulesReviewStatus,
 };
 
 use api::field::{FieldError, Path};
@@ -63,6 +63,16 @@ impl Call {
                 review.status = Some(self.decide(&asked));
                 answer::json_response(StatusCode::CREATED, &review)
             }
+            "SelfSubjectRulesReview" => {
+                let mut review: SelfSubjectRulesReview =
+                    decode(&payload, self.resource, options.field_validation, &mut warn)?;
+                let namespace = review.spec.namespace.clone().unwrap_or_default();
+                if namespace.is_empty() {
+                    return Err(ApiError::bad_request("no namespace on request"));
+                }
+                review.status = Some(self.rules_in(&namespace));
+                answer::json_response(StatusCode::CREATED, &review)
+            }
             "SelfSubjectReview" => {
                 let mut review: SelfSubjectReview =
                     decode(&payload, self.resource, options.field_validation, &mut warn)?;
@@ -112,6 +122,34 @@ impl Call {
                 Err(ApiError::invalid(self.resource.group, self.resource.kind, "", &[error]))
             }
         }
+    }
+
+    /// Every rule that holds for the user; those of the roles only, for the node authorizer has none to show.
+    fn rules_in(&self, namespace: &str) -> SubjectRulesReviewStatus {
+        let held = self.server.authorizer.rules_for(&self.user, namespace);
+        let mut status = SubjectRulesReviewStatus::default();
+        let mut errors = held.errors;
+        if self.user.node_name().is_some() {
+            errors.push("node authorizer does not support user rule resolution".to_owned());
+        }
+        for rule in held.rules {
+            if let Some(paths) = rule.non_resource_urls.filter(|paths| !paths.is_empty()) {
+                status
+                    .non_resource_rules
+                    .push(NonResourceRule { non_resource_urls: Some(paths), verbs: rule.verbs.clone() });
+            }
+            if let Some(resources) = rule.resources.filter(|resources| !resources.is_empty()) {
+                status.resource_rules.push(ResourceRule {
+                    api_groups: rule.api_groups,
+                    resource_names: rule.resource_names,
+                    resources: Some(resources),
+                    verbs: rule.verbs,
+                });
+            }
+        }
+        status.incomplete = !errors.is_empty();
+        status.evaluation_error = (!errors.is_empty()).then(|| errors.join(", "));
+        status
     }
 
     fn decide(&self, asked: &Attributes) -> SubjectAccessReviewStatus {

@@ -108,6 +108,7 @@ fn compiled() -> Map<String, Value> {
         rbac::Role,
         scheduling::PriorityClass,
         authorization::SelfSubjectAccessReview,
+        authorization::SelfSubjectRulesReview,
         authorization::SubjectAccessReview,
         authentication::SelfSubjectReview,
         policy::Eviction,

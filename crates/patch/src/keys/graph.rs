@@ -79,6 +79,14 @@ static OTHERS: Edges = &[
         ],
     ),
     (
+        "io.k8s.api.authorization.v1.SelfSubjectRulesReview",
+        &[
+            ("metadata", "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
+            ("spec", "io.k8s.api.authorization.v1.SelfSubjectRulesReviewSpec"),
+            ("status", "io.k8s.api.authorization.v1.SubjectRulesReviewStatus"),
+        ],
+    ),
+    (
         "io.k8s.api.authorization.v1.SubjectAccessReview",
         &[
             ("metadata", "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
@@ -91,6 +99,13 @@ static OTHERS: Edges = &[
         &[
             ("nonResourceAttributes", "io.k8s.api.authorization.v1.NonResourceAttributes"),
             ("resourceAttributes", "io.k8s.api.authorization.v1.ResourceAttributes"),
+        ],
+    ),
+    (
+        "io.k8s.api.authorization.v1.SubjectRulesReviewStatus",
+        &[
+            ("nonResourceRules", "io.k8s.api.authorization.v1.NonResourceRule"),
+            ("resourceRules", "io.k8s.api.authorization.v1.ResourceRule"),
         ],
     ),
     (
