@@ -33,6 +33,9 @@ pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 /// Upstream's prefix of an envelope.
 const MAGIC: &[u8] = b"k8s\0";
 
+/// Deepest nesting of messages: a served kind's deepest, a Pod's, is under twenty, and no message reaches itself.
+const DEPTH_MAX: usize = 64;
+
 /// Why a body is no object.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ProtobufError {

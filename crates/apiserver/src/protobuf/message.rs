@@ -7,10 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::ProtobufError;
 use super::schema::{Field, Form, Many, Message, Place, Schema, Zero};
 use super::wire::{Fields, Scalar, text, varint};
-use crate::limits::BODY_DEPTH_MAX;
+use super::{DEPTH_MAX, ProtobufError};
 
 /// Adds the message's fields to `object`.
 pub(super) fn read_message(
@@ -20,7 +19,7 @@ pub(super) fn read_message(
     depth: usize,
     object: &mut Map<String, Value>,
 ) -> Result<(), ProtobufError> {
-    if depth > BODY_DEPTH_MAX {
+    if depth > DEPTH_MAX {
         return Err(ProtobufError::Depth);
     }
     for wire in Fields::new(bytes) {

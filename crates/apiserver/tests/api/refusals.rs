@@ -75,7 +75,7 @@ async fn refusals_have_upstreams_reasons_and_words() {
             MAPS,
             "text/plain",
             named("b"),
-            "415 UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: application/json, application/yaml",
+            "415 UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf",
         ),
         (
             "PATCH",
