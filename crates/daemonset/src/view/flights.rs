@@ -189,7 +189,7 @@ impl View {
         let ours_and_unseen = match &outcome {
             Outcome::Done => !self.pods.contains_key(name),
             Outcome::PodExists(there) => PodFacts::of(there, &self.wanted).is_some_and(|facts| {
-                facts.claim == Claim::Owned && !self.pods.get(name).is_some_and(|known| known.id == facts.id)
+                facts.claim == Claim::Owned && self.pods.get(name).is_none_or(|known| known.id != facts.id)
             }),
             Outcome::Missing | Outcome::RevisionExists(_) | Outcome::Failed => return,
         };

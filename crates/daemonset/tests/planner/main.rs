@@ -1,5 +1,6 @@
 //! Claims about the planner: golden plans, and properties against the from-scratch recount.
 
+mod freshness;
 mod history;
 mod manage;
 mod property;

@@ -334,39 +334,6 @@ fn an_unbound_pod_of_a_missing_node_goes_and_a_bound_one_is_left() {
 }
 
 #[test]
-fn a_created_pod_is_not_created_twice_before_it_is_seen() {
-    let mut world = World::with_nodes(rolling(json!(1)), 2);
-    let plan = world.plan();
-    for step in &plan.steps {
-        let outcome = world.act(step);
-        world.view.acted(step, outcome, world.now);
-    }
-    assert!(world.view.is_waiting());
-    assert_eq!(world.steps(), NONE);
-    assert_eq!(world.view.status().observed_generation, Some(1), "written in the first plan");
-    world.edit(json!({"minReadySeconds": 3}));
-    assert_eq!(world.view.status().observed_generation, Some(1), "not raised while waiting");
-    world.see(&plan);
-    assert!(!world.view.is_waiting());
-    assert_eq!(world.view.status().observed_generation, Some(2));
-    assert_eq!(world.steps(), NONE);
-}
-
-#[test]
-fn an_effect_that_is_never_seen_is_given_up_after_five_minutes() {
-    let mut world = World::with_nodes(rolling(json!(1)), 1);
-    let plan = world.plan();
-    for step in &plan.steps {
-        let outcome = world.act(step);
-        world.view.acted(step, outcome, world.now);
-    }
-    world.pods.clear();
-    assert_eq!(world.steps(), NONE);
-    world.pass(daemonset::view::FLIGHT_SECONDS_MAX);
-    assert_eq!(world.steps(), creates([0]));
-}
-
-#[test]
 fn orphans_are_adopted_and_strangers_released() {
     for strategy in both() {
         let mut world = World::with_nodes(strategy, 2);
@@ -390,19 +357,6 @@ fn an_adopted_pod_is_old_and_is_replaced() {
     assert_eq!(world.sync(), NONE);
     assert_eq!(world.sync(), ["node-0 delete orphan: old template (1 of 1 unavailable)"]);
     assert_eq!(world.sync(), creates([0]));
-}
-
-#[test]
-fn a_taken_name_leads_to_another_name() {
-    let mut world = World::with_nodes(on_delete(), 1);
-    let plan = world.plan();
-    let taken = plan.creates().next().unwrap().1.metadata.name.clone().unwrap();
-    world.pod(&taken, "elsewhere", json!({"metadata": {"labels": {"app": "bar"}}}));
-    world.sync();
-    world.sync();
-    let ours = world.pods.keys().find(|name| **name != taken).unwrap();
-    assert!(ours.starts_with("foo-"));
-    assert_eq!(world.steps(), NONE);
 }
 
 #[test]

@@ -1,0 +1,120 @@
+//! What the view believes: its own writes until they are seen, and events that concern it.
+
+use serde_json::json;
+
+use crate::world::{World, creates, normal, on_delete, rolling};
+
+const NONE: [String; 0] = [];
+
+#[test]
+fn a_created_pod_is_not_created_twice_before_it_is_seen() {
+    let mut world = World::with_nodes(rolling(json!(1)), 2);
+    let plan = world.plan();
+    for step in &plan.steps {
+        let outcome = world.act(step);
+        world.view.acted(step, outcome, world.now);
+    }
+    assert!(world.view.is_waiting());
+    assert_eq!(world.steps(), NONE);
+    assert_eq!(world.view.status().observed_generation, Some(1), "written in the first plan");
+    world.edit(json!({"minReadySeconds": 3}));
+    assert_eq!(world.view.status().observed_generation, Some(1), "not raised while waiting");
+    world.see(&plan);
+    assert!(!world.view.is_waiting());
+    assert_eq!(world.view.status().observed_generation, Some(2));
+    assert_eq!(world.steps(), NONE);
+}
+
+#[test]
+fn an_effect_that_is_never_seen_is_given_up_after_five_minutes() {
+    let mut world = World::with_nodes(rolling(json!(1)), 1);
+    let plan = world.plan();
+    for step in &plan.steps {
+        let outcome = world.act(step);
+        world.view.acted(step, outcome, world.now);
+    }
+    world.pods.clear();
+    assert_eq!(world.steps(), NONE);
+    world.pass(daemonset::view::FLIGHT_SECONDS_MAX);
+    assert_eq!(world.steps(), creates([0]));
+}
+
+#[test]
+fn a_taken_name_leads_to_another_name() {
+    let mut world = World::with_nodes(on_delete(), 1);
+    let plan = world.plan();
+    let taken = plan.creates().next().unwrap().1.metadata.name.clone().unwrap();
+    world.pod(&taken, "elsewhere", json!({"metadata": {"labels": {"app": "bar"}}}));
+    world.sync();
+    world.sync();
+    let ours = world.pods.keys().find(|name| **name != taken).unwrap();
+    assert!(ours.starts_with("foo-"));
+    assert_eq!(world.steps(), NONE);
+}
+
+#[test]
+fn a_deletion_is_seen_when_its_timestamp_appears() {
+    let mut world = World::with_nodes(rolling(json!(1)), 1);
+    world.own_pod("p0", "node-0", json!({}));
+    world.own_pod("p1", "node-0", json!({}));
+    let plan = world.plan();
+    for step in plan.steps.iter().filter(|step| matches!(step, daemonset::Step::DeletePod { .. })) {
+        world.view.acted(step, daemonset::Outcome::Done, world.now);
+    }
+    assert!(world.view.is_waiting());
+    world.terminate("p1");
+    assert!(!world.view.is_waiting(), "the timestamp is enough, the pod need not be gone");
+    assert_eq!(world.steps(), NONE);
+}
+
+#[test]
+fn a_deletion_that_fails_is_asked_for_again() {
+    let mut world = World::with_nodes(rolling(json!(1)), 1);
+    world.own_pod("p0", "node-0", json!({}));
+    world.own_pod("p1", "node-0", json!({}));
+    let steps = world.steps();
+    let plan = world.plan();
+    for step in &plan.steps {
+        world.view.acted(step, daemonset::Outcome::Failed, world.now);
+    }
+    assert!(!world.view.is_waiting());
+    assert_eq!(world.steps(), steps);
+}
+
+#[test]
+fn only_labels_and_taints_of_a_node_can_change_a_plan() {
+    let mut world = World::with_nodes(on_delete(), 0);
+    world.edit(json!({"template": {"spec": {"nodeSelector": {"color": "blue"}}}}));
+    let mut effect = |patch: serde_json::Value| {
+        let mut node = json!({"metadata": {"name": "node-0"}});
+        crate::world::merge(&mut node, patch);
+        let node = serde_json::from_value(node).unwrap();
+        world.view.apply(daemonset::Event::Node(std::sync::Arc::new(node)), world.now).unwrap()
+    };
+    use daemonset::Effect::{Changed, Nothing};
+    assert_eq!(effect(json!({})), Changed, "a new node");
+    assert_eq!(effect(json!({})), Nothing);
+    assert_eq!(effect(json!({"status": {"allocatable": {"cpu": "9"}}})), Nothing);
+    assert_eq!(effect(json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}})), Nothing);
+    assert_eq!(effect(json!({"metadata": {"labels": {"other": "x"}}})), Nothing);
+    let blue = json!({"metadata": {"labels": {"color": "blue"}}});
+    assert_eq!(effect(blue.clone()), Changed);
+    let mut tainted = blue;
+    tainted["spec"] = json!({"taints": [{"key": "t", "effect": "NoExecute"}]});
+    assert_eq!(effect(tainted), Changed);
+}
+
+#[test]
+fn pods_of_others_and_unrelated_ones_are_nobodys_business_here() {
+    let mut world = World::with_nodes(on_delete(), 1);
+    world.own_pod("p0", "node-0", json!({}));
+    let other = json!([{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "foo", "uid": "earlier-uid",
+        "controller": true}]);
+    world.pod("theirs", "node-0", json!({"metadata": {"labels": {"app": "foo"}, "ownerReferences": other}}));
+    world.pod("naked", "node-0", json!({}));
+    assert_eq!(world.steps(), NONE);
+    assert!(!world.view.knows_pod("theirs") && !world.view.knows_pod("naked"));
+    // Its owner lets go of it: now it is an orphan that the selector matches.
+    world.patch_pod("theirs", json!({"metadata": {"ownerReferences": null}}));
+    assert!(normal(&world.plan().to_string()).contains("pod adopt theirs"));
+}
