@@ -66,7 +66,7 @@ impl HollowNode {
             };
             let owner = Box::new(move || Some(owner.clone()));
             let beat = Heartbeat::node(self.client.clone(), &self.name, owner, Arc::clone(&self.clock));
-            tokio::join!(beat.keep(shutdown), self.run_pods(&inner));
+            tokio::join!(beat.keep(shutdown), self.stay_ready(&inner), self.run_pods(&inner));
         });
     }
 
@@ -137,6 +137,44 @@ impl HollowNode {
                 "kubeProxyVersion": "", "bootID": self.name, "machineID": self.name, "systemUUID": self.name,
             },
         })
+    }
+
+    /// Says again that it is ready when somebody has said otherwise: after it was not heard of, as a kubelet does with
+    /// its next status. A Node that is deleted stays so.
+    async fn stay_ready(&self, tasks: &Tasks) {
+        let own = Cache::<Node>::builder(Api::all(self.client.clone()))
+            .fields(format!("metadata.name={}", self.name))
+            .clock(Arc::clone(&self.clock))
+            .start(tasks);
+        let queue = WorkQueue::new(Arc::clone(&self.clock));
+        let mut changes = own.subscribe();
+        let feed = async {
+            loop {
+                queue.add(changes.next().await.key);
+            }
+        };
+        tokio::select! {
+            // `work` returns at shutdown, after the item in hand; the feed holds nothing.
+            () = queue.work(tasks.shutdown_signal(), |key| self.say_ready(&own, key)) => {}
+            () = feed => {}
+        }
+    }
+
+    async fn say_ready(&self, own: &Cache<Node>, key: ObjectKey) -> Outcome {
+        let Some(node) = own.get(&key) else { return Outcome::Done };
+        let mut conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        if conditions.any(|condition| condition.type_ == node_condition::READY && condition.status == "True")
+        {
+            return Outcome::Done;
+        }
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        match write::status(&nodes, &self.name, self.ready_status(), &Expect::uid(node.uid())).await {
+            Ok(_) => Outcome::Done,
+            Err(error) => {
+                tracing::debug!(node = %self.name, error = %error.cause(), "cannot say that it is ready");
+                Outcome::Failed
+            }
+        }
     }
 
     async fn run_pods(&self, tasks: &Tasks) {

@@ -234,6 +234,115 @@ fn next_spec(spec: &LeaseSpec, identity: &str, now: Timestamp) -> LeaseSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scripted_api::{ScriptedApi, scripted};
+    use process::clock::manual::ManualClock;
+    use serde_json::{Value, json};
+
+    struct Candidate {
+        api: ScriptedApi,
+        clock: ManualClock,
+        shutdown: Shutdown,
+        /// The work's signal, once it runs.
+        working: tokio::sync::mpsc::UnboundedReceiver<Shutdown>,
+        led: tokio::task::JoinHandle<Lost>,
+    }
+
+    fn candidate() -> Candidate {
+        let (client, api) = scripted();
+        let clock = ManualClock::at_new_year();
+        let shutdown = Shutdown::new();
+        let (tell, working) = tokio::sync::mpsc::unbounded_channel();
+        let elector = Elector::new(client, "kube-system", "l", "me", Arc::new(clock.clone()));
+        let stop = shutdown.clone();
+        let led = tokio::spawn(async move {
+            let work = |stop: Shutdown| async move {
+                tell.send(stop.clone()).expect("the test listens");
+                stop.cancelled().await;
+            };
+            elector.lead(&stop, work).await
+        });
+        Candidate { api, clock, shutdown, working, led }
+    }
+
+    fn lease(holder: &str, renewed: &str) -> Value {
+        json!({"metadata": {"name": "l", "namespace": "kube-system", "resourceVersion": "1"},
+            "spec": {"holderIdentity": holder, "leaseDurationSeconds": 15, "renewTime": renewed}})
+    }
+
+    impl Candidate {
+        /// Answers one look with `lease`, and the write that follows, if one may, with what was written.
+        async fn sees(&mut self, lease: &Value, then_writes: bool) {
+            self.api.call().await.json(200, lease);
+            if then_writes {
+                let mut write = self.api.call().await;
+                assert_eq!(write.request.method(), "PUT");
+                let written = write.body().await;
+                assert_eq!(written["spec"]["holderIdentity"], "me");
+                write.json(200, &written);
+            }
+        }
+
+        async fn wait(&self, seconds: u64) {
+            self.clock.sleepers_reach(1).await;
+            self.clock.advance(Duration::from_secs(seconds));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_candidate_takes_over_only_after_the_lease_was_seen_unrenewed_for_its_length() {
+        let mut me = candidate();
+        // The holder's clock is an hour behind: what counts is when we saw the renewal.
+        me.sees(&lease("other", "2025-12-31T23:00:00.000000Z"), false).await;
+        me.wait(14).await;
+        me.sees(&lease("other", "2025-12-31T23:00:10.000000Z"), false).await;
+        me.wait(14).await;
+        me.sees(&lease("other", "2025-12-31T23:00:10.000000Z"), false).await;
+        assert!(me.working.try_recv().is_err());
+        me.wait(5).await;
+        me.sees(&lease("other", "2025-12-31T23:00:10.000000Z"), true).await;
+        assert!(me.working.recv().await.is_some_and(|stop| !stop.is_cancelled()));
+    }
+
+    #[tokio::test]
+    async fn a_leader_stops_when_another_holds_the_lease() {
+        let mut me = candidate();
+        me.sees(&lease("", "2026-01-01T00:00:00.000000Z"), true).await;
+        let stop = me.working.recv().await.expect("it works");
+        me.wait(2).await;
+        me.sees(&lease("other", "2026-01-01T00:00:01.000000Z"), false).await;
+        stop.cancelled().await;
+        assert_eq!(me.led.await.expect("led"), Lost::Lease);
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_cannot_renew_stops_before_the_lease_runs_out() {
+        let mut me = candidate();
+        me.sees(&lease("", "2026-01-01T00:00:00.000000Z"), true).await;
+        let stop = me.working.recv().await.expect("it works");
+        for _ in 0..4 {
+            me.wait(2).await;
+            me.api.call().await.failure(500, "InternalError");
+        }
+        assert!(!stop.is_cancelled(), "eight seconds are within the deadline");
+        me.wait(2).await;
+        me.api.call().await.failure(500, "InternalError");
+        stop.cancelled().await;
+        assert_eq!(me.led.await.expect("led"), Lost::Lease);
+    }
+
+    #[tokio::test]
+    async fn at_shutdown_the_work_ends_first_and_the_lease_is_given_back() {
+        let mut me = candidate();
+        me.sees(&lease("", "2026-01-01T00:00:00.000000Z"), true).await;
+        me.working.recv().await.expect("it works");
+        me.shutdown.trigger();
+        me.api.call().await.json(200, &lease("me", "2026-01-01T00:00:00.000000Z"));
+        let mut release = me.api.call().await;
+        let written = release.body().await;
+        assert_eq!(written["spec"]["holderIdentity"], "");
+        release.json(200, &written);
+        assert_eq!(me.led.await.expect("led"), Lost::Shutdown);
+    }
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(1_700_000_000 + seconds).unwrap()

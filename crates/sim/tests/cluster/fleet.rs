@@ -1,119 +1,12 @@
-//! A whole cluster in one process: API server on the memory store, controllers, scheduler and hollow nodes, each
-//! through its own client and as its own user.
+//! DaemonSets, namespaces and Pods on nodes that are well.
 
-use std::future::Future;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use apiserver::access::User;
-use apiserver::{Config, Server};
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod, ServiceAccount};
+use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, Client};
-use process::{Shutdown, SystemClock, Tasks};
 use serde_json::{Value, json};
-use sim::SimOptions;
-use sim::latency::{Latencies, Range};
-use store::memory::MemoryStore;
 
-/// Longest that anything may take: many times what it does, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(25);
-
-struct World {
-    client: Client,
-    tasks: Tasks,
-    _server: Server,
-}
-
-impl World {
-    async fn start(nodes: u32) -> World {
-        let config = Config { clock: SystemClock::shared(), node_tls: None, metrics: None };
-        let server = Server::new(Arc::new(MemoryStore::new()), config).await.expect("the server starts");
-        let tasks = Tasks::new(Shutdown::new());
-        let stop = || tasks.shutdown_signal().clone();
-        let options =
-            controllers::Options { root_ca_pem: Some("PEM".into()), ..controllers::Options::default() };
-        tasks.spawn("controllers", controllers::run(server.client_for(User::controllers()), options, stop()));
-        let options = scheduler::Options::default();
-        tasks.spawn("scheduler", scheduler::run(server.client_for(User::scheduler()), options, stop()));
-        let latencies = Latencies { start: Range::millis(5, 30), stop: Range::millis(1, 10) };
-        let options = SimOptions { nodes, latencies, ..SimOptions::default() };
-        let (hollow, stopped) = (server.client_for(User::admin()), stop());
-        tasks.spawn("nodes", async move { drop(sim::run(hollow, options, stopped).await) });
-        let world = World { client: server.client_for(User::admin()), tasks, _server: server };
-        world.schedulable(nodes).await;
-        world
-    }
-
-    async fn schedulable(&self, count: u32) {
-        let nodes: Api<Node> = Api::all(self.client.clone());
-        self.eventually("nodes are ready and untainted", || async {
-            let nodes = nodes.list(&ListParams::default()).await.expect("list").items;
-            let clean = |node: &Node| {
-                node.spec.as_ref().and_then(|spec| spec.taints.as_ref()).is_none_or(Vec::is_empty)
-            };
-            let clean = nodes.iter().filter(|node| clean(node)).count();
-            (clean == count as usize).then_some(()).ok_or(format!("{clean} of {}", nodes.len()))
-        })
-        .await;
-    }
-
-    /// Asks until the answer is there; the last refusal is the failure's text.
-    async fn eventually<T, F, Fut>(&self, what: &str, mut ask: F) -> T
-    where
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Result<T, String>>,
-    {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match ask().await {
-                Ok(answer) => return answer,
-                Err(seen) => {
-                    assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}; seen: {seen}")
-                }
-            }
-            tokio::time::sleep(POLL).await;
-        }
-    }
-
-    async fn create_daemon_set(&self, namespace: &str, name: &str) -> DaemonSet {
-        let set = json!({"metadata": {"name": name}, "spec": {
-            "selector": {"matchLabels": {"app": name}},
-            "template": {"metadata": {"labels": {"app": name}}, "spec": {
-                "containers": [{"name": "c", "image": "example.com/agent:1"}]}}}});
-        let set = serde_json::from_value(set).expect("DaemonSet");
-        // A new namespace's service account comes a moment later; nobody needs it at this point.
-        self.api::<DaemonSet>(namespace).create(&PostParams::default(), &set).await.expect("create")
-    }
-
-    async fn all_ready(&self, namespace: &str, name: &str, count: i32) {
-        let sets = self.api::<DaemonSet>(namespace);
-        self.eventually("every node has a ready Pod", || async {
-            let status = sets.get(name).await.expect("get").status.unwrap_or_default();
-            let done = status.number_ready == count && status.desired_number_scheduled == count;
-            done.then_some(()).ok_or(format!("{status:?}"))
-        })
-        .await;
-    }
-
-    async fn pods(&self, namespace: &str) -> Vec<Pod> {
-        self.api::<Pod>(namespace).list(&ListParams::default()).await.expect("list").items
-    }
-
-    fn api<K>(&self, namespace: &str) -> Api<K>
-    where
-        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
-    {
-        Api::namespaced(self.client.clone(), namespace)
-    }
-
-    async fn end(self) {
-        let late = self.tasks.shutdown(PATIENCE).await;
-        assert!(late.is_empty(), "late to stop: {late:?}");
-    }
-}
+use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_set_runs_on_every_node_and_its_deletion_takes_everything_with_it() {
