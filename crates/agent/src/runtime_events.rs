@@ -102,6 +102,7 @@ pub struct RuntimeWatch {
 impl RuntimeWatch {
     pub async fn run(self, shutdown: Shutdown) {
         let mut before = Snapshot::new();
+        let mut images = BTreeSet::new();
         let mut events: Option<EventStream> = None;
         let mut answered = true;
         loop {
@@ -116,6 +117,7 @@ impl RuntimeWatch {
                     }
                     answered = true;
                     self.tell_changes(&before, &now);
+                    self.tell_images(&mut images).await;
                     before = now.clone();
                     if self.snapshots.send(now).await.is_err() {
                         return;
@@ -162,6 +164,18 @@ impl RuntimeWatch {
         let sandboxes = self.runtime.list_sandboxes(&everything).await?;
         let containers = self.runtime.list_containers(&everything).await?;
         Ok(snapshot(&sandboxes, &containers))
+    }
+
+    /// A Pod that waits for its image looks again when one was loaded, not only when it would pull again.
+    async fn tell_images(&self, before: &mut BTreeSet<String>) {
+        let Ok(listed) = self.runtime.list_images().await else { return };
+        let now: BTreeSet<String> = listed.into_iter().flat_map(|image| image.repo_tags).collect();
+        if !now.is_subset(before) {
+            for watcher in self.watchers.by_uid.lock().values() {
+                watcher.wake();
+            }
+        }
+        *before = now;
     }
 
     fn tell_changes(&self, before: &Snapshot, now: &Snapshot) {

@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::Api;
 use podmachine::PodSource;
 use process::{Clock, Shutdown};
+use serde_json::Value;
 
 use crate::board::Board;
 use crate::mirror::Mirrors;
@@ -24,6 +25,19 @@ const GATHER_MS: u64 = 50;
 const RETRY_MS: u64 = 2_000;
 /// How many statuses are written at once.
 const WRITES_AT_ONCE_MAX: usize = 8;
+
+/// Fields of a Pod's status that are the agent's alone.
+const OWN_FIELDS: &[&str] = &[
+    "message",
+    "reason",
+    "hostIP",
+    "hostIPs",
+    "podIP",
+    "podIPs",
+    "startTime",
+    "initContainerStatuses",
+    "containerStatuses",
+];
 
 /// Writes statuses; a handle without a client does nothing.
 #[derive(Clone)]
@@ -165,6 +179,47 @@ async fn sleep(clock: &dyn Clock, pause: Duration) {
 async fn patch(client: &kube::Client, pod: &Pod, uid: &str, status: &PodStatus) -> Result<(), write::WriteError> {
     let api: Api<Pod> = Api::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
     let name = pod.metadata.name.as_deref().unwrap_or_default();
-    let status = serde_json::to_value(status).unwrap_or_default();
-    write::status(&api, name, status, &Expect::uid(uid)).await.map(drop)
+    write::status(&api, name, patch_body(status), &Expect::uid(uid)).await.map(drop)
+}
+
+/// A strategic merge patch that leaves nothing behind of what was there before: what is not set is taken away, lists
+/// of addresses are replaced. Conditions of others stay, because conditions merge by type.
+fn patch_body(status: &PodStatus) -> Value {
+    let mut body = serde_json::to_value(status).unwrap_or_default();
+    for field in OWN_FIELDS {
+        if body.get(field).is_none() {
+            body[field] = Value::Null;
+        }
+    }
+    for condition in body.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
+        for field in ["reason", "message"] {
+            if condition.get(field).is_none() {
+                condition[field] = Value::Null;
+            }
+        }
+    }
+    for field in ["podIPs", "hostIPs"] {
+        if let Some(list) = body.get_mut(field).and_then(Value::as_array_mut) {
+            list.push(serde_json::json!({"$patch": "replace"}));
+        }
+    }
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_longer_holds_is_taken_away() {
+        let status: PodStatus = serde_json::from_value(serde_json::json!({
+            "phase": "Running", "podIPs": [{"ip": "10.0.0.1"}],
+            "conditions": [{"type": "Ready", "status": "True"}]}))
+        .unwrap();
+        let body = patch_body(&status);
+        assert_eq!(body["conditions"][0]["reason"], Value::Null);
+        assert!(body["conditions"][0].as_object().unwrap().contains_key("message"));
+        assert!(body.as_object().unwrap().contains_key("podIP"));
+        assert_eq!(body["podIPs"][1]["$patch"], "replace");
+    }
 }
