@@ -68,3 +68,34 @@ async fn discovery_openapi_version_health_and_metrics_answer() {
     let metrics = String::from_utf8(world.get("/metrics").await.body.to_vec()).unwrap();
     assert!(metrics.contains("apiserver_storage_objects{resource=\"namespaces\"} 4"), "{metrics}");
 }
+
+#[tokio::test]
+async fn protobuf_bodies_create_and_delete_and_are_never_patches() {
+    const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+    let world = World::new().await;
+    // A ConfigMap of the name `a` with the entry `k`: `v`.
+    let map = b"k8s\0\x0a\x0f\x0a\x02v1\x12\x09ConfigMap\x12\x0d\x0a\x03\x0a\x01a\x12\x06\x0a\x01k\x12\x01v"
+        .as_slice();
+    let created = world.ask("POST", MAPS, PROTOBUF, map).await;
+    assert_eq!((created.status.as_u16(), &created.json()["data"]), (201, &json!({"k": "v"})));
+    let url = format!("{MAPS}/a");
+    let patched = world.ask("PATCH", &url, PROTOBUF, map).await;
+    assert_eq!(patched.status, 415);
+    // DeleteOptions whose precondition is the uid `x`.
+    let other = b"k8s\0\x0a\x13\x0a\x02v1\x12\x0dDeleteOptions\x12\x05\x12\x03\x0a\x01x".as_slice();
+    assert_eq!(world.ask("DELETE", &url, PROTOBUF, other).await.status, 409);
+    let broken = world.ask("POST", MAPS, PROTOBUF, &map[..20]).await;
+    assert_eq!(broken.status, 400);
+}
+
+#[tokio::test]
+async fn rules_of_oneself_are_listed_for_a_namespace() {
+    const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+    let world = World::new().await;
+    let review = world.post(REVIEWS, json!({"spec": {"namespace": "default"}})).await.json();
+    let all = json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]});
+    assert!(review["status"]["resourceRules"].as_array().unwrap().contains(&all), "{review}");
+    assert_eq!(review["status"]["incomplete"], json!(false));
+    let nowhere = world.post(REVIEWS, json!({"spec": {}})).await;
+    assert_eq!(nowhere.said(), "400 BadRequest: no namespace on request");
+}
