@@ -28,7 +28,8 @@ pub fn sandbox_config(
         namespace: id.namespace.clone(),
         uid: id.uid.clone(),
         attempt,
-        hostname: hostname(pod, node_name),
+        // On the node's network the node's own name holds; setting another is refused by the kernel.
+        hostname: if api::pod::is_host_network(pod) { String::new() } else { hostname(pod, node_name) },
         log_directory: id.log_folder(log_root).display().to_string(),
         dns,
         port_mappings: port_mappings(spec),
@@ -130,6 +131,15 @@ mod tests {
         let mut long = plain;
         long.metadata.name = Some(format!("{}-{}", "a".repeat(62), "b".repeat(40)));
         assert_eq!(hostname(&long, "node"), "a".repeat(62));
+    }
+
+    #[test]
+    fn sandbox_on_the_nodes_network_sets_no_host_name() {
+        let on_host = pod(serde_json::json!({"containers": [{"name": "c"}], "hostNetwork": true}));
+        let cgroup = PodCgroup { path: "/x".to_owned() };
+        let config = sandbox_config(&on_host, 0, Path::new("/logs"), None, &cgroup, "node");
+        assert_eq!(config.hostname, "");
+        assert_eq!(config.security.namespaces.network, NamespaceMode::Node);
     }
 
     #[test]
