@@ -69,7 +69,9 @@ impl World {
         let options = SimOptions { nodes: count, latencies, name_prefix, clock, ..SimOptions::default() };
         let tasks = Tasks::new(self.tasks.shutdown_signal().child());
         let (client, stop) = (self.server.client_for(User::admin()), tasks.shutdown_signal().clone());
-        tasks.spawn(prefix, async move { drop(sim::run(client, options, stop).await) });
+        tasks.spawn(prefix, async move {
+            let _report = sim::run(client, options, stop).await;
+        });
         Nodes(tasks)
     }
 
