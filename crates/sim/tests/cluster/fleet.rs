@@ -138,3 +138,26 @@ async fn a_pod_that_fits_nowhere_says_why_and_runs_when_it_does() {
     assert_eq!(api::pod::node_name(&pods.get("plain").await.expect("get")), Some("hollow-00001"));
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn real_agents_on_the_fake_runtime_run_a_daemon_set_and_stop_it() {
+    let world = World::without_nodes(process::SystemClock::shared()).await;
+    let folder = tempfile::tempdir().expect("folder");
+    let _nodes = world.agents("real", 3, folder.path());
+    world.schedulable(3).await;
+    world.create_daemon_set("default", "agent").await;
+    world.all_ready("default", "agent", 3).await;
+    for pod in world.pods("default").await {
+        let statuses = pod.status.and_then(|status| status.container_statuses).unwrap_or_default();
+        assert!(statuses.iter().all(|status| status.ready), "{statuses:?}");
+    }
+    let sets = world.api::<DaemonSet>("default");
+    sets.delete("agent", &DeleteParams::foreground()).await.expect("delete");
+    world
+        .eventually("the set goes after its Pods", || async {
+            let there = sets.get_opt("agent").await.expect("get").is_some();
+            (!there).then_some(()).ok_or(format!("{} pods", world.pods("default").await.len()))
+        })
+        .await;
+    world.end().await;
+}
