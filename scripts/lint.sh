@@ -7,4 +7,4 @@ cd "$root"
 say "format";  cargo fmt --all --check
 say "tidy";    cargo xtask tidy
 say "clippy";  cargo clippy --workspace --all-targets --quiet -- -D warnings
-say "cargo-deny"; cargo deny --log-level error --offline check bans licenses sources
+say "cargo-deny"; cargo deny --log-level error check bans licenses sources

@@ -6,6 +6,7 @@ need_root
 setup_node
 setup_build
 [ "${1:-test}" = node ] && exit 0
+install_debian busybox-static curl procps
 setup_kubectl_debian
 setup_kubectl_current
 setup_cargo_tool cargo-nextest cargo-nextest

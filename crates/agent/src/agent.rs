@@ -139,7 +139,8 @@ impl Agent {
             None => None,
         };
         let (told, ready) = watch::channel(false);
-        let parts = Parts { context: Arc::clone(&context), config, facts, pods, mirrors, mirror_version, http_addr };
+        let parts =
+            Parts { context: Arc::clone(&context), config, facts, pods, mirrors, mirror_version, http_addr };
         let (shutdown, tasks_of_parts) = (tasks.shutdown_signal().clone(), tasks.clone());
         tasks.spawn("agent start", async move {
             tokio::select! {
@@ -252,8 +253,15 @@ impl Parts {
         let mut registered = None;
         if let (Some(client), Some(pods)) = (self.config.client.clone(), self.pods) {
             let (node, told) = watch::channel::<Option<Arc<Node>>>(None);
-            NodeKeeper::start(client.clone(), Arc::clone(context), identity(&self.config, self.facts, self.http_addr), node, tasks);
-            tasks.spawn("pods of the API", api_server::run(pods, sets, self.mirror_version, shutdown.clone()));
+            NodeKeeper::start(
+                client.clone(),
+                Arc::clone(context),
+                identity(&self.config, self.facts, self.http_addr),
+                node,
+                tasks,
+            );
+            tasks
+                .spawn("pods of the API", api_server::run(pods, sets, self.mirror_version, shutdown.clone()));
             tasks.spawn("pod statuses", context.statuses.clone().run(shutdown.clone()));
             let keeper = MirrorKeeper {
                 client,

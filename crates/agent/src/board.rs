@@ -31,15 +31,31 @@ pub struct Board {
     /// Rows written since the status writer last took them.
     changed: parking_lot::Mutex<BTreeSet<String>>,
     version: watch::Sender<u64>,
+    /// Full names of the static Pods that are wanted here, whether their workers have begun or not.
+    expected: RwLock<BTreeSet<(Option<String>, Option<String>)>>,
 }
 
 impl Default for Board {
     fn default() -> Self {
-        Board { rows: RwLock::default(), changed: parking_lot::Mutex::default(), version: watch::Sender::new(0) }
+        Board {
+            rows: RwLock::default(),
+            changed: parking_lot::Mutex::default(),
+            version: watch::Sender::new(0),
+            expected: RwLock::default(),
+        }
     }
 }
 
 impl Board {
+    /// Says which static Pods will have rows, before anybody asks which mirrors have none.
+    pub fn expect(&self, names: BTreeSet<(Option<String>, Option<String>)>) {
+        *self.expected.write() = names;
+    }
+
+    pub fn expects(&self, name: &(Option<String>, Option<String>)) -> bool {
+        self.expected.read().contains(name)
+    }
+
     /// Writes a Pod's row; the same row again tells nobody.
     pub fn put(&self, uid: &str, row: Row) {
         let mut rows = self.rows.write();

@@ -83,7 +83,8 @@ impl Hierarchies {
             let folder = inside(&root.folder, &cgroup.path);
             match root.version {
                 Version::V1 => {
-                    let writes = limits.v1(root.folder.file_name().and_then(|name| name.to_str()).unwrap_or_default());
+                    let writes =
+                        limits.v1(root.folder.file_name().and_then(|name| name.to_str()).unwrap_or_default());
                     if writes.is_empty() {
                         continue;
                     }
@@ -158,7 +159,8 @@ fn set(file: &Path, value: &str) {
 fn enable_controllers(root: &Path, folder: &Path) {
     let Ok(available) = fs::read_to_string(root.join("cgroup.controllers")) else { return };
     let wanted: String = available.split_whitespace().map(|name| format!("+{name} ")).collect();
-    let mut above: Vec<&Path> = folder.ancestors().skip(1).take_while(|path| path.starts_with(root)).collect();
+    let mut above: Vec<&Path> =
+        folder.ancestors().skip(1).take_while(|path| path.starts_with(root)).collect();
     above.reverse();
     for path in above {
         set(&path.join("cgroup.subtree_control"), wanted.trim_end());
@@ -211,7 +213,8 @@ impl PodLimits {
                 list.and_then(|list| list.get(name)).is_some()
             })
         };
-        let limit = |name: &str| limits.get(name).copied().filter(|limit| every_one_limits(name) && !limit.is_zero());
+        let limit =
+            |name: &str| limits.get(name).copied().filter(|limit| every_one_limits(name) && !limit.is_zero());
         PodLimits {
             shares: shares(requests.get("cpu").copied().map_or(0, Quantity::millis)),
             quota_us: limit("cpu").map(|limit| quota_us(limit.millis())),
@@ -226,9 +229,11 @@ impl PodLimits {
                 writes.extend(self.quota_us.map(|quota| ("cpu.cfs_quota_us", quota.to_string())));
                 writes
             }
-            "memory" => {
-                self.memory_bytes.map(|bytes| ("memory.limit_in_bytes", bytes.to_string())).into_iter().collect()
-            }
+            "memory" => self
+                .memory_bytes
+                .map(|bytes| ("memory.limit_in_bytes", bytes.to_string()))
+                .into_iter()
+                .collect(),
             _ => Vec::new(),
         }
     }

@@ -12,14 +12,12 @@ mod mounts;
 mod supervise;
 mod teardown;
 
-
 use std::path::PathBuf;
 
-pub use mounts::{mount_table, run};
 pub use layout::{Layout, Programs, socket_uri};
+pub use mounts::{mount_table, run};
 pub use supervise::{Supervisor, SupervisorState};
 pub use teardown::{TeardownError, teardown};
-
 
 #[derive(Debug, thiserror::Error)]
 pub enum ContainerdError {

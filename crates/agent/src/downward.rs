@@ -67,7 +67,11 @@ pub fn field(path: &str, facts: &Facts<'_>) -> Result<String, DownwardError> {
 
 fn pod_ips<'a>(facts: &'a Facts<'_>) -> &'a [String] {
     // On the node's network the Pod's addresses are the node's.
-    if facts.pod_ips.is_empty() && pod_questions::is_host_network(facts.pod) { facts.host_ips } else { facts.pod_ips }
+    if facts.pod_ips.is_empty() && pod_questions::is_host_network(facts.pod) {
+        facts.host_ips
+    } else {
+        facts.pod_ips
+    }
 }
 
 /// `metadata.labels['key']` → (`metadata.labels`, `key`).
@@ -77,7 +81,8 @@ fn subscript(path: &str) -> Option<(&str, &str)> {
 
 /// One `key="value"` a line, sorted by key, the value quoted as Go does it.
 fn quoted_lines(map: Option<&BTreeMap<String, String>>) -> String {
-    let lines: Vec<String> = map.into_iter().flatten().map(|(key, value)| format!("{key}={}", quoted(value))).collect();
+    let lines: Vec<String> =
+        map.into_iter().flatten().map(|(key, value)| format!("{key}={}", quoted(value))).collect();
     lines.join("\n")
 }
 
@@ -90,7 +95,9 @@ fn quoted(text: &str) -> String {
             '\n' => quoted.push_str("\\n"),
             '\r' => quoted.push_str("\\r"),
             '\t' => quoted.push_str("\\t"),
-            char if char.is_control() && (char as u32) < 0x80 => quoted.push_str(&format!("\\x{:02x}", char as u32)),
+            char if char.is_control() && (char as u32) < 0x80 => {
+                quoted.push_str(&format!("\\x{:02x}", char as u32))
+            }
             char => quoted.push(char),
         }
     }

@@ -44,7 +44,9 @@ pub fn environment(
             let data = match found {
                 Some(map) => map.data.iter().flatten(),
                 None if source.optional == Some(true) => continue,
-                None => return Err(EnvironmentError::NotFound { kind: "configmap", name: source.name.clone() }),
+                None => {
+                    return Err(EnvironmentError::NotFound { kind: "configmap", name: source.name.clone() });
+                }
             };
             for (key, value) in data {
                 made.take(format!("{prefix}{key}"), value.clone());
@@ -129,12 +131,14 @@ fn value_from(
             return Err(EnvironmentError::NotFound { kind: "secret", name: source.name.clone() });
         };
         return match secret.data.iter().flatten().find(|(key, _)| **key == source.key) {
-            Some((_, value)) => String::from_utf8(value.0.clone()).map(Some).map_err(|_| EnvironmentError::NotText {
-                kind: "Secret",
-                namespace: namespace(),
-                name: source.name.clone(),
-                key: source.key.clone(),
-            }),
+            Some((_, value)) => {
+                String::from_utf8(value.0.clone()).map(Some).map_err(|_| EnvironmentError::NotText {
+                    kind: "Secret",
+                    namespace: namespace(),
+                    name: source.name.clone(),
+                    key: source.key.clone(),
+                })
+            }
             None if optional => Ok(None),
             None => Err(EnvironmentError::NoKey {
                 kind: "Secret",

@@ -33,11 +33,15 @@ pub async fn run(
                 return Ok(());
             }
             let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(Failure::Refused(format!("command '{}' exited with {}: {text}", command.join(" "), output.exit_code)));
+            return Err(Failure::Refused(format!(
+                "command '{}' exited with {}: {text}",
+                command.join(" "),
+                output.exit_code
+            )));
         }
         if let Some(get) = &handler.http_get {
-            let target = HttpTarget::of(get, pod, container, &pod_ip(context, pod))
-                .map_err(Failure::Refused)?;
+            let target =
+                HttpTarget::of(get, pod, container, &pod_ip(context, pod)).map_err(Failure::Refused)?;
             return match probe::http_get(&target, limit).await {
                 Ok(answer) if answer.status < 400 => Ok(()),
                 Ok(answer) => Err(Failure::Refused(format!("HTTP status {}", answer.status))),

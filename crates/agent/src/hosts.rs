@@ -15,14 +15,19 @@ const HEADER_HOST_NETWORK: &str = "# Kubernetes-managed hosts file (host network
 
 /// Whether this container gets the agent's file: not when it mounts something there itself.
 pub fn is_wanted(container: &Container) -> bool {
-    !container.volume_mounts.iter().flatten().any(|mount| mount.mount_path.trim_end_matches('/') == CONTAINER_PATH)
+    !container
+        .volume_mounts
+        .iter()
+        .flatten()
+        .any(|mount| mount.mount_path.trim_end_matches('/') == CONTAINER_PATH)
 }
 
 /// Writes the file into the Pod's folder and returns its path. One file is shared by all containers, so that it is
 /// changed in place.
 pub fn write(folder: &Path, pod: &Pod, pod_ips: &[String], node_name: &str) -> io::Result<PathBuf> {
     let path = folder.join("etc-hosts");
-    let node_file = if api::pod::is_host_network(pod) { Some(fs::read_to_string(CONTAINER_PATH)?) } else { None };
+    let node_file =
+        if api::pod::is_host_network(pod) { Some(fs::read_to_string(CONTAINER_PATH)?) } else { None };
     let text = text(pod, pod_ips, node_name, node_file.as_deref());
     if fs::read_to_string(&path).is_ok_and(|found| found == text) {
         return Ok(path);
@@ -53,7 +58,13 @@ fn text(pod: &Pod, pod_ips: &[String], node_name: &str, node_file: Option<&str>)
     }
     let aliases = pod.spec.iter().flat_map(|spec| spec.host_aliases.iter().flatten());
     let lines: Vec<String> = aliases
-        .map(|alias| format!("{}\t{}\n", alias.ip, alias.hostnames.iter().flatten().cloned().collect::<Vec<_>>().join("\t")))
+        .map(|alias| {
+            format!(
+                "{}\t{}\n",
+                alias.ip,
+                alias.hostnames.iter().flatten().cloned().collect::<Vec<_>>().join("\t")
+            )
+        })
         .collect();
     if !lines.is_empty() {
         text.push_str("\n# Entries added by HostAliases.\n");

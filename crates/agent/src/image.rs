@@ -22,7 +22,11 @@ pub async fn load(socket: &Path, archive: &Path) -> Result<Vec<String>, Containe
 /// Like [`load`], with the `ctr` that is meant.
 pub async fn import(ctr: &Path, socket: &Path, archive: &Path) -> Result<Vec<String>, ContainerdError> {
     let mut command = Command::new(ctr);
-    command.arg("--address").arg(socket).args(["--namespace", CRI_NAMESPACE, "images", "import"]).arg(archive);
+    command
+        .arg("--address")
+        .arg(socket)
+        .args(["--namespace", CRI_NAMESPACE, "images", "import"])
+        .arg(archive);
     let output = crate::containerd::run("ctr", command).await?;
     Ok(imported_names(&output))
 }
@@ -39,7 +43,8 @@ pub fn registry_auth(secret: &Secret, image: &str) -> Option<RegistryAuth> {
         let host = server.trim_start_matches("https://").trim_start_matches("http://");
         (host.split('/').next() == Some(registry)).then_some(entry)
     })?;
-    let text = |name: &str| entry.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    let text =
+        |name: &str| entry.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
     Some(RegistryAuth {
         username: text("username"),
         password: text("password"),
@@ -79,7 +84,8 @@ mod tests {
 
     #[test]
     fn names_are_read_from_what_ctr_prints() {
-        let old = "unpacking docker.io/library/a:1 (sha256:00)...done\nunpacking b.local/c:2 (sha256:11)...done\n";
+        let old =
+            "unpacking docker.io/library/a:1 (sha256:00)...done\nunpacking b.local/c:2 (sha256:11)...done\n";
         assert_eq!(imported_names(old), ["docker.io/library/a:1", "b.local/c:2"]);
         assert!(imported_names("").is_empty());
     }

@@ -98,7 +98,8 @@ mod tests {
     fn tail_has_the_last_lines_within_both_limits() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("0.log");
-        let lines: String = (0..200).map(|n| format!("2026-11-23T22:00:00.000000001Z stdout F line {n}\n")).collect();
+        let lines: String =
+            (0..200).map(|n| format!("2026-11-23T22:00:00.000000001Z stdout F line {n}\n")).collect();
         fs::write(&path, lines).unwrap();
         assert_eq!(tail_text(&path, 2, 2048), "line 198\nline 199\n");
         assert_eq!(tail_text(&path, 80, 5), " 199\n");

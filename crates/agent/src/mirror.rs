@@ -46,7 +46,8 @@ impl Mirrors {
     /// The API's Pod with this static Pod's name.
     pub fn of(&self, pod: &Pod) -> Option<Arc<Pod>> {
         let namespace = pod.metadata.namespace.as_deref()?;
-        let found = self.pods.as_ref()?.get(&ObjectKey::namespaced(namespace, pod.metadata.name.as_deref()?))?;
+        let found =
+            self.pods.as_ref()?.get(&ObjectKey::namespaced(namespace, pod.metadata.name.as_deref()?))?;
         api::pod::is_mirror(&found).then_some(found)
     }
 
@@ -106,7 +107,8 @@ impl MirrorKeeper {
         if node.metadata.deletion_timestamp.is_some() {
             return true;
         }
-        let rows: Vec<_> = self.board.all().into_iter().filter(|row| row.source == PodSource::Static).collect();
+        let rows: Vec<_> =
+            self.board.all().into_iter().filter(|row| row.source == PodSource::Static).collect();
         let mut done = true;
         let mut names = BTreeMap::new();
         for row in &rows {
@@ -121,7 +123,7 @@ impl MirrorKeeper {
         if *self.heard.borrow() {
             for mirror in self.mirrors.all() {
                 let key = (mirror.metadata.namespace.clone(), mirror.metadata.name.clone());
-                if !names.contains_key(&key) {
+                if !names.contains_key(&key) && !self.board.expects(&key) {
                     tracing::info!(mirror = %crate::spec::PodId::of(&mirror), "mirror Pod without a static Pod is removed");
                     done &= self.delete(&mirror).await;
                 }
@@ -134,7 +136,9 @@ impl MirrorKeeper {
         let Some(hash) = pod.metadata.uid.as_deref() else { return true };
         if let Some(mirror) = self.mirrors.of(pod) {
             let annotations = mirror.metadata.annotations.as_ref();
-            let same = annotations.and_then(|all| all.get(pod_annotation::CONFIG_MIRROR)).is_some_and(|known| known == hash);
+            let same = annotations
+                .and_then(|all| all.get(pod_annotation::CONFIG_MIRROR))
+                .is_some_and(|known| known == hash);
             if same && mirror.metadata.deletion_timestamp.is_none() {
                 return true;
             }
@@ -143,7 +147,8 @@ impl MirrorKeeper {
             }
         }
         let mirror = mirror_of(pod, hash, node);
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
+        let api: Api<Pod> =
+            Api::namespaced(self.client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
         match write::create(&api, &mirror).await {
             Ok(_) => {
                 tracing::info!(pod = %crate::spec::PodId::of(pod), "mirror Pod made");
@@ -208,7 +213,9 @@ mod tests {
                 "annotations": {"kubernetes.io/config.hash": "hash", "kubernetes.io/config.source": "file"}},
             "spec": {"containers": [{"name": "c"}], "nodeName": "n"}, "status": {"phase": "Pending"}}))
         .unwrap();
-        let node: Node = serde_json::from_value(serde_json::json!({"metadata": {"name": "n", "uid": "node-uid"}})).unwrap();
+        let node: Node =
+            serde_json::from_value(serde_json::json!({"metadata": {"name": "n", "uid": "node-uid"}}))
+                .unwrap();
         let mirror = mirror_of(&pod, "hash", &node);
         assert_eq!(mirror.metadata.uid, None);
         assert_eq!(mirror.metadata.annotations.as_ref().unwrap()["kubernetes.io/config.mirror"], "hash");

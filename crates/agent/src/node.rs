@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::well_known::node_label;
+use client::Cache;
 use client::events::Severity;
 use client::lease::Heartbeat;
 use client::write::{self, Class, Expect};
-use client::Cache;
 use k8s_openapi::api::core::v1::{
-    DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus, ObjectReference, Taint,
+    DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus,
+    ObjectReference, Taint,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Api;
@@ -75,8 +76,7 @@ impl NodeKeeper {
             .start(tasks);
         let told = node.subscribe();
         let owner = Box::new(move || told.borrow().as_ref().map(|node| owner_of(node)));
-        let heartbeat =
-            Heartbeat::node(client.clone(), &identity.name, owner, Arc::clone(&context.clock));
+        let heartbeat = Heartbeat::node(client.clone(), &identity.name, owner, Arc::clone(&context.clock));
         let keeper = NodeKeeper { client, context, identity, cache, node };
         let shutdown = tasks.shutdown_signal().clone();
         tasks.spawn("node lease", heartbeat.keep(shutdown.clone()));
@@ -237,9 +237,15 @@ impl NodeKeeper {
         };
         let name = &self.identity.name;
         match (ready(before), ready(now)) {
-            (false, true) => self.say(Severity::Normal, "NodeReady", &format!("Node {name} status is now: NodeReady")),
+            (false, true) => {
+                self.say(Severity::Normal, "NodeReady", &format!("Node {name} status is now: NodeReady"))
+            }
             (true, false) => {
-                self.say(Severity::Normal, "NodeNotReady", &format!("Node {name} status is now: NodeNotReady"));
+                self.say(
+                    Severity::Normal,
+                    "NodeNotReady",
+                    &format!("Node {name} status is now: NodeNotReady"),
+                );
             }
             _ => {}
         }
@@ -283,7 +289,8 @@ pub(crate) fn condition(
     let known = before.conditions.iter().flatten().find(|condition| condition.type_ == type_);
     // A Time carries seconds and no more.
     let now = Time(jiff::Timestamp::from_second(now.as_second()).unwrap_or(now));
-    let since = known.filter(|known| known.status == status).and_then(|known| known.last_transition_time.clone());
+    let since =
+        known.filter(|known| known.status == status).and_then(|known| known.last_transition_time.clone());
     NodeCondition {
         type_: type_.to_owned(),
         status: status.to_owned(),

@@ -117,7 +117,8 @@ impl Pods {
         let mut pods = BTreeMap::new();
         for pod in set.pods {
             let uid = pod.metadata.uid.clone().unwrap_or_default();
-            let taken = self.wanted.iter().any(|(kind, others)| *kind != set.kind && others.contains_key(&uid));
+            let taken =
+                self.wanted.iter().any(|(kind, others)| *kind != set.kind && others.contains_key(&uid));
             if uid.is_empty() || taken {
                 tracing::warn!(pod = %PodId::of(&pod), %uid, "Pod is left out: its uid is empty or another source's");
                 continue;
@@ -131,6 +132,9 @@ impl Pods {
             }
         }
         self.wanted.insert(set.kind, pods);
+        let names = self.wanted.get(&SourceKind::File).into_iter().flat_map(BTreeMap::values);
+        let names = names.map(|pod| (pod.metadata.namespace.clone(), pod.metadata.name.clone()));
+        self.context.board.expect(names.collect());
         self.waiting.retain(|uid| self.wanted.values().any(|pods| pods.contains_key(uid)));
         self.settle();
         if self.all_heard() {
@@ -169,11 +173,17 @@ impl Pods {
                 // COMPAT(kubelet): the same Pod removed and wanted again ends first and is started anew.
                 Some(_) if going => running.restart = true,
                 Some((_, pod)) if !same_wish(&current.pod, pod) => {
-                    running.desired.send_replace(Arc::new(Desired { pod: pod.clone(), ..(*current).clone() }));
+                    running
+                        .desired
+                        .send_replace(Arc::new(Desired { pod: pod.clone(), ..(*current).clone() }));
                 }
                 Some(_) => {}
                 None if going => running.restart = false,
-                None if self.awaited.is_empty() => {
+                // DIFFERS(static-removal): a file that is gone ends its Pod even if the API was never heard;
+                // the folder alone speaks for its Pods. Upstream waits for every source.
+                None if self.awaited.is_empty()
+                    || (running.source == PodSource::Static && !self.awaited.contains(&SourceKind::File)) =>
+                {
                     let intent = Intent::Terminate(TerminationCause::Removed);
                     running.desired.send_replace(Arc::new(Desired { intent, ..(*current).clone() }));
                 }
@@ -255,7 +265,12 @@ impl Pods {
         for (uid, seen) in strangers {
             tracing::info!(uid, namespace = %seen.namespace, name = %seen.name, "no source wants this Pod: it ends");
             let pod = stranger(&uid, &seen);
-            self.start_worker(PodId::of(&pod), pod, PodSource::Static, Intent::Terminate(TerminationCause::Removed));
+            self.start_worker(
+                PodId::of(&pod),
+                pod,
+                PodSource::Static,
+                Intent::Terminate(TerminationCause::Removed),
+            );
         }
         for uid in self.context.volumes.pods_with_folders() {
             let known = self.running.contains_key(&uid)
@@ -295,7 +310,8 @@ fn same_wish(a: &Pod, b: &Pod) -> bool {
 /// A Pod as far as the runtime knows it.
 fn stranger(uid: &str, seen: &Seen) -> Pod {
     let names: BTreeSet<&String> = seen.containers.values().map(|(name, _)| name).collect();
-    let containers = names.into_iter().map(|name| Container { name: name.clone(), ..Container::default() }).collect();
+    let containers =
+        names.into_iter().map(|name| Container { name: name.clone(), ..Container::default() }).collect();
     let source = (pod_annotation::CONFIG_SOURCE.to_owned(), pod_annotation::SOURCE_FILE.to_owned());
     Pod {
         metadata: ObjectMeta {

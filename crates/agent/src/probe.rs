@@ -23,7 +23,8 @@ pub async fn run(context: &NodeContext, pod: &Pod, target: &ProbeTarget) -> Outc
     let limit = Duration::from_secs(u64::try_from(probe.timeout_seconds.unwrap_or(1).max(1)).unwrap_or(1));
     if let Some(exec) = &probe.exec {
         let command = exec.command.clone().unwrap_or_default();
-        return match context.runtime.exec_sync(&ContainerId::new(&target.container_id), &command, limit).await {
+        return match context.runtime.exec_sync(&ContainerId::new(&target.container_id), &command, limit).await
+        {
             Ok(output) if output.exit_code == 0 => Outcome::ProbeSucceeded { warning: None },
             Ok(output) => {
                 let mut text = output.stdout;
@@ -31,7 +32,11 @@ pub async fn run(context: &NodeContext, pod: &Pod, target: &ProbeTarget) -> Outc
                 Outcome::ProbeFailed { output: shown(&text) }
             }
             Err(cri::Error::Timeout { .. }) => {
-                let output = format!("command timed out: {:?} timed out after {}s", command.join(" "), limit.as_secs());
+                let output = format!(
+                    "command timed out: {:?} timed out after {}s",
+                    command.join(" "),
+                    limit.as_secs()
+                );
                 Outcome::ProbeFailed { output }
             }
             // Nothing was learned about the container.
@@ -48,14 +53,15 @@ pub async fn run(context: &NodeContext, pod: &Pod, target: &ProbeTarget) -> Outc
                 Outcome::ProbeSucceeded { warning: Some("Probe terminated redirects".to_owned()) }
             }
             Ok(answer) if (200..400).contains(&answer.status) => Outcome::ProbeSucceeded { warning: None },
-            Ok(answer) => {
-                Outcome::ProbeFailed { output: format!("HTTP probe failed with statuscode: {}", answer.status) }
-            }
+            Ok(answer) => Outcome::ProbeFailed {
+                output: format!("HTTP probe failed with statuscode: {}", answer.status),
+            },
             Err(output) => Outcome::ProbeFailed { output },
         };
     }
     if let Some(socket) = &probe.tcp_socket {
-        let host = socket.host.clone().filter(|host| !host.is_empty()).unwrap_or_else(|| target.pod_ip.clone());
+        let host =
+            socket.host.clone().filter(|host| !host.is_empty()).unwrap_or_else(|| target.pod_ip.clone());
         let port = match port(&socket.port, pod, &target.container) {
             Ok(port) => port,
             Err(output) => return Outcome::ProbeUndecided { output },
@@ -74,9 +80,9 @@ pub async fn run(context: &NodeContext, pod: &Pod, target: &ProbeTarget) -> Outc
         return match tokio::time::timeout(limit, grpc::is_serving(&target.pod_ip, port, service)).await {
             Ok(Ok(())) => Outcome::ProbeSucceeded { warning: None },
             Ok(Err(output)) => Outcome::ProbeFailed { output },
-            Err(_) => {
-                Outcome::ProbeFailed { output: format!("timeout: health rpc did not complete within {}s", limit.as_secs()) }
-            }
+            Err(_) => Outcome::ProbeFailed {
+                output: format!("timeout: health rpc did not complete within {}s", limit.as_secs()),
+            },
         };
     }
     Outcome::ProbeUndecided { output: "missing probe handler".to_owned() }
@@ -96,10 +102,12 @@ pub fn port(wanted: &IntOrString, pod: &Pod, container: &str) -> Result<u16, Str
             .map(|port| port.container_port)
             .or_else(|| name.parse().ok()),
     };
-    number.and_then(|number| u16::try_from(number).ok()).filter(|port| *port > 0).ok_or_else(|| match wanted {
-        IntOrString::Int(number) => format!("invalid port number: {number}"),
-        IntOrString::String(name) => format!("couldn't find port: {name:?}"),
-    })
+    number.and_then(|number| u16::try_from(number).ok()).filter(|port| *port > 0).ok_or_else(
+        || match wanted {
+            IntOrString::Int(number) => format!("invalid port number: {number}"),
+            IntOrString::String(name) => format!("couldn't find port: {name:?}"),
+        },
+    )
 }
 
 fn shown(bytes: &[u8]) -> String {

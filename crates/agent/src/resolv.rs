@@ -116,13 +116,19 @@ mod tests {
 
     #[test]
     fn cluster_first_uses_the_clusters_servers_where_there_are_some() {
-        let resolver =
-            Resolver { cluster_dns: vec!["10.96.0.10".parse().unwrap()], cluster_domain: "cluster.local".to_owned() };
+        let resolver = Resolver {
+            cluster_dns: vec!["10.96.0.10".parse().unwrap()],
+            cluster_domain: "cluster.local".to_owned(),
+        };
         let wanted = pod(serde_json::json!({"containers": [], "dnsPolicy": "ClusterFirst"}));
         let dns = resolver.merged(&wanted, node());
         assert_eq!(dns.servers, ["10.96.0.10"]);
-        assert_eq!(dns.searches, ["n.svc.cluster.local", "svc.cluster.local", "cluster.local", "lan", "home"]);
-        let on_host = pod(serde_json::json!({"containers": [], "dnsPolicy": "ClusterFirst", "hostNetwork": true}));
+        assert_eq!(
+            dns.searches,
+            ["n.svc.cluster.local", "svc.cluster.local", "cluster.local", "lan", "home"]
+        );
+        let on_host =
+            pod(serde_json::json!({"containers": [], "dnsPolicy": "ClusterFirst", "hostNetwork": true}));
         assert_eq!(resolver.merged(&on_host, node()), node());
         assert_eq!(Resolver::default().merged(&wanted, node()), node());
     }
@@ -134,7 +140,11 @@ mod tests {
         let dns = Resolver::default().merged(&wanted, node());
         assert_eq!(dns.servers, ["9.9.9.9", "1.1.1.1"]);
         assert_eq!(dns.options, ["rotate", "ndots:3"]);
-        let none = pod(serde_json::json!({"containers": [], "dnsPolicy": "None", "dnsConfig": {"searches": ["x"]}}));
-        assert_eq!(Resolver::default().merged(&none, node()), Dns { searches: vec!["x".to_owned()], ..Dns::default() });
+        let none =
+            pod(serde_json::json!({"containers": [], "dnsPolicy": "None", "dnsConfig": {"searches": ["x"]}}));
+        assert_eq!(
+            Resolver::default().merged(&none, node()),
+            Dns { searches: vec!["x".to_owned()], ..Dns::default() }
+        );
     }
 }

@@ -176,8 +176,14 @@ async fn sleep(clock: &dyn Clock, pause: Duration) {
     if pause == Duration::MAX { std::future::pending().await } else { clock.sleep(pause).await }
 }
 
-async fn patch(client: &kube::Client, pod: &Pod, uid: &str, status: &PodStatus) -> Result<(), write::WriteError> {
-    let api: Api<Pod> = Api::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
+async fn patch(
+    client: &kube::Client,
+    pod: &Pod,
+    uid: &str,
+    status: &PodStatus,
+) -> Result<(), write::WriteError> {
+    let api: Api<Pod> =
+        Api::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     write::status(&api, name, patch_body(status), &Expect::uid(uid)).await.map(drop)
 }

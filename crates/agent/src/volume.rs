@@ -62,7 +62,8 @@ impl Volumes {
     /// uids of all Pods that have a folder.
     pub fn pods_with_folders(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.pods).into_iter().flatten().flatten();
-        let mut uids: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let mut uids: Vec<String> =
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
         uids.sort();
         uids
     }
@@ -110,8 +111,10 @@ impl Volumes {
             std::fs::create_dir_all(&place).map_err(failed("make the folder"))?;
             match source.medium.as_deref().unwrap_or_default() {
                 "" => {}
-                "Memory" => mount_tmpfs(&place, source.size_limit.as_ref().map(|limit| limit.0.as_str()), 0o777)
-                    .map_err(failed("mount a tmpfs"))?,
+                "Memory" => {
+                    mount_tmpfs(&place, source.size_limit.as_ref().map(|limit| limit.0.as_str()), 0o777)
+                        .map_err(failed("mount a tmpfs"))?
+                }
                 other => return Err(refused(format!("medium {other:?} is not supported"))),
             }
             // The umask has its say in mkdir, not here. Kept on later calls: the Pod may have changed it.
@@ -142,7 +145,8 @@ impl Volumes {
         wanted: &VolumeMount,
         variables: &indexmap::IndexMap<String, String>,
     ) -> Result<ResolvedMount, VolumeError> {
-        let refused = |message: &str| VolumeError::Refused { volume: wanted.name.clone(), message: message.to_owned() };
+        let refused =
+            |message: &str| VolumeError::Refused { volume: wanted.name.clone(), message: message.to_owned() };
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
         let volume = pod
             .spec
@@ -164,8 +168,12 @@ impl Volumes {
             }
             _ => return Ok(ResolvedMount { host_path: place, read_only }),
         };
-        let target =
-            self.pod_folder(uid).join("volume-subpaths").join(&wanted.name).join(&container.name).join(index.to_string());
+        let target = self
+            .pod_folder(uid)
+            .join("volume-subpaths")
+            .join(&wanted.name)
+            .join(&container.name)
+            .join(index.to_string());
         sub_path::bind(&place, &sub_path, &target).map_err(|error| VolumeError::Refused {
             volume: wanted.name.clone(),
             message: format!("failed to prepare subPath {sub_path:?}: {error}"),
@@ -189,7 +197,9 @@ impl Volumes {
             return Err(still(io::ErrorKind::ResourceBusy.into()));
         }
         match std::fs::remove_dir_all(&folder) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(VolumeError::Remove { folder, source }),
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(VolumeError::Remove { folder, source })
+            }
             _ => Ok(()),
         }
     }
@@ -273,7 +283,8 @@ mod tests {
             {"path": "meta/labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}}]));
         volumes.prepare(&pod, &Referenced::default(), &Facts::new(&pod)).unwrap();
         let container = &pod.spec.as_ref().unwrap().containers[0];
-        let resolved = volumes.resolve(&pod, container, 0, &mount_of("d", None), &Default::default()).unwrap();
+        let resolved =
+            volumes.resolve(&pod, container, 0, &mount_of("d", None), &Default::default()).unwrap();
         assert!(resolved.read_only);
         assert_eq!(std::fs::read_to_string(resolved.host_path.join("meta/labels")).unwrap(), "a=\"1\"");
     }
@@ -285,7 +296,8 @@ mod tests {
         let wanted = pod(serde_json::json!([{"name": "m", "configMap": {"name": "gone"}}]));
         let error = volumes.prepare(&wanted, &Referenced::default(), &Facts::new(&wanted)).unwrap_err();
         assert!(error.to_string().contains("configmap \"gone\" not found"), "{error}");
-        let optional = pod(serde_json::json!([{"name": "m", "configMap": {"name": "gone", "optional": true}}]));
+        let optional =
+            pod(serde_json::json!([{"name": "m", "configMap": {"name": "gone", "optional": true}}]));
         volumes.prepare(&optional, &Referenced::default(), &Facts::new(&optional)).unwrap();
     }
 }

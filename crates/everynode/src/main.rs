@@ -1,2 +1,17 @@
-//! One binary: flags, wiring, CLI commands.
-fn main() {}
+//! everynode: a Pod on every node, in one binary. Flags, wiring, commands; what is decided is decided below.
+
+mod cli;
+mod commands;
+mod exit;
+mod paths;
+mod wiring;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    let cli = cli::Cli::parse();
+    exit::code(commands::run(cli))
+}

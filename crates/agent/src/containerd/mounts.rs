@@ -12,8 +12,8 @@ use std::process::Stdio;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
 use tokio::process::Command;
 
-use super::layout::{Layout, find};
 use super::ContainerdError;
+use super::layout::{Layout, find};
 
 /// How to start a program where containerd lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +89,9 @@ pub async fn prepare(layout: &Layout) -> Result<Place, ContainerdError> {
         return Ok(Place::Beside);
     }
     if last(&table, &layout.pods()).is_none() {
-        mount_bind(layout.pods(), layout.pods()).map_err(io::Error::from).map_err(failed("bind the Pods' folder"))?;
+        mount_bind(layout.pods(), layout.pods())
+            .map_err(io::Error::from)
+            .map_err(failed("bind the Pods' folder"))?;
     }
     mount_change(layout.pods(), MountPropagationFlags::SHARED)
         .map_err(io::Error::from)
@@ -101,7 +103,9 @@ pub async fn prepare(layout: &Layout) -> Result<Place, ContainerdError> {
     }
     std::fs::create_dir_all(&folder).map_err(failed("make the namespace's folder"))?;
     if last(&table, &folder).is_none() {
-        mount_bind(&folder, &folder).map_err(io::Error::from).map_err(failed("bind the namespace's folder"))?;
+        mount_bind(&folder, &folder)
+            .map_err(io::Error::from)
+            .map_err(failed("bind the namespace's folder"))?;
     }
     // The kernel refuses to pin a namespace on a mount that would be copied into it as shared.
     mount_change(&folder, MountPropagationFlags::PRIVATE)

@@ -15,9 +15,9 @@ use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::ContainerdError;
 use super::layout::{Layout, Programs, config_text, find};
 use super::mounts::{self, Place};
-use super::ContainerdError;
 use crate::network::PodNetwork;
 use crate::{image, pause};
 
@@ -38,9 +38,13 @@ const LOG_BYTES_MAX: u64 = 10 << 20;
 pub enum SupervisorState {
     Starting,
     /// Answers, and has the sandbox image.
-    Running { pid: u32 },
+    Running {
+        pid: u32,
+    },
     /// Not running, and why.
-    Down { reason: String },
+    Down {
+        reason: String,
+    },
 }
 
 /// Keeps one containerd alive.
@@ -164,10 +168,9 @@ impl Supervisor {
             .spawn()
             .map_err(|source| ContainerdError::Run { program: program.clone(), source })?;
         let raw = child.id().and_then(|pid| i32::try_from(pid).ok());
-        let pid = raw.and_then(Pid::from_raw).ok_or(ContainerdError::Failed {
-            program,
-            output: "it ended at once".to_owned(),
-        })?;
+        let pid = raw
+            .and_then(Pid::from_raw)
+            .ok_or(ContainerdError::Failed { program, output: "it ended at once".to_owned() })?;
         let pid_file = layout.pid();
         std::fs::write(&pid_file, format!("{}\n", pid.as_raw_nonzero())).map_err(written(&pid_file))?;
         tracing::info!(pid = pid.as_raw_nonzero().get(), "containerd started");

@@ -117,11 +117,14 @@ async fn stop_pods(runtime: Arc<dyn Runtime>, log_root: &Path, told: &mut Teardo
 async fn stop_pod(runtime: &dyn Runtime, sandbox: &cri::SandboxId) -> cri::Result<()> {
     let filter = Filter { sandbox: Some(sandbox.clone()), ..Filter::default() };
     let containers = runtime.list_containers(&filter).await?;
-    let stops = containers.iter().filter(|container| container.state == cri::ContainerState::Running).map(|container| {
-        let own = container.annotations.get(labels::POD_GRACE_PERIOD).and_then(|text| text.parse::<u64>().ok());
-        let grace = Duration::from_secs(own.unwrap_or(GRACE_SECONDS_MAX).min(GRACE_SECONDS_MAX));
-        runtime.stop_container(&container.id, grace)
-    });
+    let stops = containers.iter().filter(|container| container.state == cri::ContainerState::Running).map(
+        |container| {
+            let own =
+                container.annotations.get(labels::POD_GRACE_PERIOD).and_then(|text| text.parse::<u64>().ok());
+            let grace = Duration::from_secs(own.unwrap_or(GRACE_SECONDS_MAX).min(GRACE_SECONDS_MAX));
+            runtime.stop_container(&container.id, grace)
+        },
+    );
     futures::future::try_join_all(stops).await?;
     runtime.stop_sandbox(sandbox).await?;
     runtime.remove_sandbox(sandbox).await
@@ -213,7 +216,8 @@ fn leftover_rules(listing: &str, bridge: &str) -> Vec<Vec<String>> {
         {
             chains.insert(chain.clone());
         }
-        if words.first().is_some_and(|chain| chain.starts_with("CNI-") && !chain.starts_with("CNI-HOSTPORT")) {
+        if words.first().is_some_and(|chain| chain.starts_with("CNI-") && !chain.starts_with("CNI-HOSTPORT"))
+        {
             chains.extend(words.first().cloned());
             continue;
         }
@@ -223,7 +227,9 @@ fn leftover_rules(listing: &str, bridge: &str) -> Vec<Vec<String>> {
     }
     for command in ["-F", "-X"] {
         // These two are shared by all networks of the machine.
-        let own = chains.iter().filter(|chain| !matches!(chain.as_str(), "CNI-HOSTPORT-MASQ" | "CNI-HOSTPORT-DNAT" | "CNI-HOSTPORT-SETMARK"));
+        let own = chains.iter().filter(|chain| {
+            !matches!(chain.as_str(), "CNI-HOSTPORT-MASQ" | "CNI-HOSTPORT-DNAT" | "CNI-HOSTPORT-SETMARK")
+        });
         deletes.extend(own.map(|chain| vec![command.to_owned(), chain.clone()]));
     }
     deletes
@@ -269,6 +275,9 @@ mod tests {
         let commands = leftover_rules(listing, "en1");
         assert_eq!(commands[0][..3], ["-D", "POSTROUTING", "-s"]);
         assert!(commands[0].contains(&"name: \"en1\" id: \"x\"".to_owned()));
-        assert_eq!(commands[1..], [vec!["-F".to_owned(), "CNI-0a".to_owned()], vec!["-X".to_owned(), "CNI-0a".to_owned()]]);
+        assert_eq!(
+            commands[1..],
+            [vec!["-F".to_owned(), "CNI-0a".to_owned()], vec!["-X".to_owned(), "CNI-0a".to_owned()]]
+        );
     }
 }

@@ -11,8 +11,10 @@ const API_SERVER: &str = "kube-apiserver-kubelet-client";
 pub fn may_call(certificate_der: &[u8]) -> bool {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate_der) else { return false };
     let subject = certificate.subject();
-    let is_master = subject.iter_organization().filter_map(|name| name.as_str().ok()).any(|name| name == MASTERS);
-    let is_api_server = subject.iter_common_name().filter_map(|name| name.as_str().ok()).any(|name| name == API_SERVER);
+    let is_master =
+        subject.iter_organization().filter_map(|name| name.as_str().ok()).any(|name| name == MASTERS);
+    let is_api_server =
+        subject.iter_common_name().filter_map(|name| name.as_str().ok()).any(|name| name == API_SERVER);
     is_master || is_api_server
 }
 

@@ -47,7 +47,10 @@ pub async fn serve(
     let path = PathBuf::from(status.log_path);
     // Opened here once, so that a missing file is an answer and not a broken stream.
     if let Err(error) = tokio::fs::File::open(&path).await {
-        return Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to open log file {path:?}: {error}")));
+        return Err(Refusal(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("failed to open log file {path:?}: {error}"),
+        ));
     }
     let (out, pieces) = mpsc::channel(PIECES_QUEUED_MAX);
     let runtime = context.runtime.clone();
@@ -79,7 +82,9 @@ fn absent(status: &PodStatus, container: &str, pod: &str, previous: bool) -> Str
         .find_map(|known| known.state.as_ref()?.waiting.as_ref()?.reason.clone());
     match waiting.as_deref() {
         Some("ErrImagePull" | "ImagePullBackOff") => {
-            format!("container {container:?} in pod {pod:?} is waiting to start: trying and failing to pull image")
+            format!(
+                "container {container:?} in pod {pod:?} is waiting to start: trying and failing to pull image"
+            )
         }
         Some(reason) => format!("container {container:?} in pod {pod:?} is waiting to start: {reason}"),
         None => format!("container {container:?} in pod {pod:?} is not available"),
@@ -89,7 +94,9 @@ fn absent(status: &PodStatus, container: &str, pod: &str, previous: bool) -> Str
 fn parse(query: &str, now: Timestamp) -> Result<Asked, Refusal> {
     let mut asked = Asked::default();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        let number = || value.parse::<u64>().map_err(|_| Refusal::bad_request(format!("{name}: invalid value {value:?}")));
+        let number = || {
+            value.parse::<u64>().map_err(|_| Refusal::bad_request(format!("{name}: invalid value {value:?}")))
+        };
         let flag = matches!(&*value, "" | "1" | "t" | "T" | "true" | "TRUE" | "True");
         match &*name {
             "follow" => asked.options.follow = flag,
@@ -122,7 +129,8 @@ mod tests {
     #[test]
     fn options_are_read_and_nonsense_is_refused() {
         let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
-        let asked = parse("follow=true&tailLines=5&sinceSeconds=60&timestamps=true&previous=false", now).unwrap();
+        let asked =
+            parse("follow=true&tailLines=5&sinceSeconds=60&timestamps=true&previous=false", now).unwrap();
         assert!(asked.options.follow && asked.options.timestamps && !asked.previous);
         assert_eq!(asked.options.tail_lines, Some(5));
         assert_eq!(asked.options.since, Some("2026-01-01T00:00:00Z".parse().unwrap()));

@@ -41,12 +41,15 @@ pub async fn start(config: &HttpConfig, router: Router, tasks: &Tasks) -> Result
 }
 
 fn server_config(tls: &Tls) -> Result<ServerConfig, HttpError> {
-    fn fault<E: Into<Box<dyn std::error::Error + Send + Sync>>>(what: &'static str) -> impl FnOnce(E) -> HttpError {
+    fn fault<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+        what: &'static str,
+    ) -> impl FnOnce(E) -> HttpError {
         move |source| HttpError::Tls { what, source: source.into() }
     }
-    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(tls.certificate_pem.as_bytes())
-        .collect::<Result<_, _>>()
-        .map_err(fault("serving certificate"))?;
+    let certificates: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_slice_iter(tls.certificate_pem.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(fault("serving certificate"))?;
     let key = PrivateKeyDer::from_pem_slice(tls.key_pem.as_bytes()).map_err(fault("serving key"))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(tls.client_ca_pem.as_bytes()) {
@@ -67,7 +70,13 @@ fn server_config(tls: &Tls) -> Result<ServerConfig, HttpError> {
     Ok(config)
 }
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, router: Router, tasks: Tasks, shutdown: Shutdown) {
+async fn accept(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    router: Router,
+    tasks: Tasks,
+    shutdown: Shutdown,
+) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let accepted = tokio::select! {
@@ -102,7 +111,8 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, router: Router, ta
 
 async fn serve(stream: TcpStream, acceptor: TlsAcceptor, router: Router, peer: SocketAddr) {
     let _ = stream.set_nodelay(true);
-    let handshake = tokio::time::timeout(Duration::from_millis(HANDSHAKE_MS_MAX), acceptor.accept(stream)).await;
+    let handshake =
+        tokio::time::timeout(Duration::from_millis(HANDSHAKE_MS_MAX), acceptor.accept(stream)).await;
     let stream = match handshake {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
@@ -111,13 +121,21 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, router: Router, peer: S
         }
         Err(_) => return,
     };
-    let allowed =
-        stream.get_ref().1.peer_certificates().and_then(<[_]>::first).is_some_and(|certificate| may_call(certificate));
+    let allowed = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .and_then(<[_]>::first)
+        .is_some_and(|certificate| may_call(certificate));
     let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
         let router = router.clone();
         async move {
             if !allowed {
-                return Ok((StatusCode::FORBIDDEN, "Forbidden: this certificate may not use the node agent's API\n").into_response());
+                return Ok((
+                    StatusCode::FORBIDDEN,
+                    "Forbidden: this certificate may not use the node agent's API\n",
+                )
+                    .into_response());
             }
             router.oneshot(request.map(axum::body::Body::new)).await
         }

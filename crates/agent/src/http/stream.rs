@@ -55,7 +55,10 @@ pub async fn port_forward(
     let sandboxes = listed.map_err(|error| Refusal::runtime(&error))?;
     let ready = sandboxes.into_iter().filter(|sandbox| sandbox.state == SandboxState::Ready);
     let Some(sandbox) = ready.max_by_key(|sandbox| sandbox.attempt) else {
-        return Err(Refusal::not_found(format!("pod \"{}_{}\" has no running sandbox", path.pod, path.namespace)));
+        return Err(Refusal::not_found(format!(
+            "pod \"{}_{}\" has no running sandbox",
+            path.pod, path.namespace
+        )));
     };
     let ports: Vec<u16> = form_urlencoded::parse(query.as_deref().unwrap_or_default().as_bytes())
         .filter(|(name, _)| matches!(&**name, "port" | "ports"))
@@ -70,9 +73,9 @@ async fn running_container(context: &NodeContext, path: &ContainerPath) -> Resul
     check_uid(&row, path.uid.as_deref())?;
     let found = find_containers(context, &row, &path.container).await?;
     let running = found.into_iter().find(|container| container.state == ContainerState::Running);
-    running.map(|container| container.id).ok_or_else(|| {
-        Refusal::not_found(format!("container not found (\"{}\")", path.container))
-    })
+    running
+        .map(|container| container.id)
+        .ok_or_else(|| Refusal::not_found(format!("container not found (\"{}\")", path.container)))
 }
 
 /// `command=…&command=…&input=1&output=1&error=1&tty=1`, and the names that the API uses.
@@ -115,8 +118,10 @@ impl Asked {
 /// Sends the caller's request to `url` and, when that is upgraded, bytes both ways until one side is done.
 async fn tunnel(url: &str, mut request: Request) -> Result<Response, Refusal> {
     let failed = |text: String| Refusal(StatusCode::INTERNAL_SERVER_ERROR, text);
-    let target: Uri = url.parse().map_err(|error| failed(format!("the runtime's stream URL {url:?}: {error}")))?;
-    let authority = target.authority().ok_or_else(|| failed(format!("the runtime's stream URL {url:?} has no host")))?;
+    let target: Uri =
+        url.parse().map_err(|error| failed(format!("the runtime's stream URL {url:?}: {error}")))?;
+    let authority =
+        target.authority().ok_or_else(|| failed(format!("the runtime's stream URL {url:?} has no host")))?;
     let address = (authority.host(), authority.port_u16().unwrap_or(80));
     let stream = TcpStream::connect(address)
         .await

@@ -87,7 +87,9 @@ where
                 return Ok(());
             }
         }
-        if options.follow && let Some(next) = rotated(path, &file).await? {
+        if options.follow
+            && let Some(next) = rotated(path, &file).await?
+        {
             file = next;
             continue;
         }
@@ -268,7 +270,12 @@ mod tests {
         let asked = alive.clone();
         let (out, mut pieces) = mpsc::channel(4);
         let options = Options { follow: true, ..Default::default() };
-        tokio::spawn(read(path.clone(), options, move || std::future::ready(asked.load(Ordering::SeqCst)), out));
+        tokio::spawn(read(
+            path.clone(),
+            options,
+            move || std::future::ready(asked.load(Ordering::SeqCst)),
+            out,
+        ));
         let mut next = async || {
             let piece = tokio::time::timeout(DEADLINE, pieces.recv()).await.expect("a piece in time");
             piece.map(|piece| String::from_utf8(piece.unwrap().to_vec()).unwrap())

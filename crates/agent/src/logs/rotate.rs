@@ -31,7 +31,8 @@ pub async fn run(context: Arc<NodeContext>, shutdown: Shutdown) {
             () = context.clock.sleep(Duration::from_millis(CHECK_MS)) => {}
         }
         let Ok(containers) = context.runtime.list_containers(&Filter::default()).await else { continue };
-        for container in containers.into_iter().filter(|container| container.state == ContainerState::Running) {
+        for container in containers.into_iter().filter(|container| container.state == ContainerState::Running)
+        {
             rotate_if_due(&context, &container.id).await;
         }
     }
@@ -131,8 +132,10 @@ mod tests {
         }
         fs::write(folder.path().join("0.log.x.tmp"), "half").unwrap();
         tidy(&path).unwrap();
-        let mut names: Vec<String> =
-            fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         assert_eq!(
             names,

@@ -14,7 +14,11 @@ const DISK_AVAILABLE_MIN_PERCENT: u64 = 10;
 const INODES_FREE_MIN_PERCENT: u64 = 5;
 
 /// All four, in upstream's order.
-pub fn conditions(before: &NodeStatus, runtime: cri::Result<RuntimeStatus>, now: Timestamp) -> Vec<NodeCondition> {
+pub fn conditions(
+    before: &NodeStatus,
+    runtime: cri::Result<RuntimeStatus>,
+    now: Timestamp,
+) -> Vec<NodeCondition> {
     let memory_low = facts::memory_available_bytes().is_some_and(|bytes| bytes < MEMORY_AVAILABLE_MIN_BYTES);
     let disk_low = facts::disk().is_some_and(|disk| {
         disk.available_bytes * 100 < disk.total_bytes * DISK_AVAILABLE_MIN_PERCENT
@@ -92,12 +96,15 @@ mod tests {
     fn transition_time_moves_only_with_the_status() {
         let first: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let later: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
-        let before =
-            NodeStatus { conditions: Some(conditions(&NodeStatus::default(), Ok(ready()), first)), ..Default::default() };
+        let before = NodeStatus {
+            conditions: Some(conditions(&NodeStatus::default(), Ok(ready()), first)),
+            ..Default::default()
+        };
         let kept = conditions(&before, Ok(ready()), later);
         assert_eq!(kept[3].last_transition_time.as_ref().unwrap().0, first);
         assert_eq!(kept[3].last_heartbeat_time.as_ref().unwrap().0, later);
-        let network = Readiness::NotReady { reason: "NetworkPluginNotReady".to_owned(), message: "cni".to_owned() };
+        let network =
+            Readiness::NotReady { reason: "NetworkPluginNotReady".to_owned(), message: "cni".to_owned() };
         let broken = conditions(&before, Ok(RuntimeStatus { network, ..ready() }), later);
         assert_eq!(broken[3].status, "False");
         assert_eq!(broken[3].last_transition_time.as_ref().unwrap().0, later);

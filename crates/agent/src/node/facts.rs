@@ -91,7 +91,8 @@ impl Facts {
             ("pods".to_owned(), Quantity(pods_max.to_string())),
         ]);
         for (kib, bytes) in &self.hugepages {
-            let size = if kib % (1 << 20) == 0 { format!("{}Gi", kib >> 20) } else { format!("{}Mi", kib >> 10) };
+            let size =
+                if kib % (1 << 20) == 0 { format!("{}Gi", kib >> 20) } else { format!("{}Mi", kib >> 10) };
             amounts.insert(format!("hugepages-{size}"), Quantity(bytes.to_string()));
         }
         amounts
@@ -185,7 +186,8 @@ fn hugepages() -> BTreeMap<u64, u64> {
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
             let kib: u64 = name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
-            let pages: u64 = fs::read_to_string(entry.path().join("nr_hugepages")).ok()?.trim().parse().ok()?;
+            let pages: u64 =
+                fs::read_to_string(entry.path().join("nr_hugepages")).ok()?.trim().parse().ok()?;
             Some((kib, pages * kib * 1024))
         })
         .collect()

@@ -132,7 +132,8 @@ fn aarch64() -> Vec<u8> {
     let movz = |register: u32, value: u32| 0xd280_0000 | value << 5 | register;
     let copy_sp = |register: u32| 0x9100_03e0 | register;
     let compare = |value: u32| 0x7100_001f | value << 10; // cmp w0, value
-    let jump_if = |condition: u32, distance: i32| 0x5400_0000 | ((distance as u32) & 0x7_ffff) << 5 | condition;
+    let jump_if =
+        |condition: u32, distance: i32| 0x5400_0000 | ((distance as u32) & 0x7_ffff) << 5 | condition;
     let (equal, greater) = (0x0, 0xc);
 
     let mut words: Vec<u32> = vec![

@@ -14,10 +14,12 @@ const ANSWER_BYTES_MAX: usize = 4096;
 /// `Ok` when the service says that it serves.
 pub async fn is_serving(host: &str, port: u16, service: &str) -> Result<(), String> {
     let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-    let stream = TcpStream::connect((host, port)).await.map_err(|error| format!("dial tcp {address}: {error}"))?;
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-        .await
-        .map_err(|error| error.to_string())?;
+    let stream =
+        TcpStream::connect((host, port)).await.map_err(|error| format!("dial tcp {address}: {error}"))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .map_err(|error| error.to_string())?;
     let request = Request::post(format!("http://{address}/grpc.health.v1.Health/Check"))
         .header(http::header::CONTENT_TYPE, "application/grpc")
         .header(http::header::TE, "trailers")

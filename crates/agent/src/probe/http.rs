@@ -44,12 +44,21 @@ impl HttpTarget {
             host: get.host.clone().filter(|host| !host.is_empty()).unwrap_or_else(|| pod_ip.to_owned()),
             port: super::port(&get.port, pod, container)?,
             path: if path.starts_with('/') { path } else { format!("/{path}") },
-            headers: get.http_headers.iter().flatten().map(|header| (header.name.clone(), header.value.clone())).collect(),
+            headers: get
+                .http_headers
+                .iter()
+                .flatten()
+                .map(|header| (header.name.clone(), header.value.clone()))
+                .collect(),
         })
     }
 
     fn authority(&self) -> String {
-        if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -60,7 +69,9 @@ pub async fn http_get(target: &HttpTarget, limit: Duration) -> Result<Answer, St
     match tokio::time::timeout(limit, follow(target)).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(format!("{shown}: {error}")),
-        Err(_) => Err(format!("{shown}: context deadline exceeded (Client.Timeout exceeded while awaiting headers)")),
+        Err(_) => Err(format!(
+            "{shown}: context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+        )),
     }
 }
 
@@ -109,8 +120,9 @@ async fn exchange<S>(stream: S, target: &HttpTarget) -> Result<(u16, Option<Stri
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
     let mut request = Request::get(&target.path)
         .header(http::header::HOST, target.authority())
         .header(http::header::USER_AGENT, "kube-probe/1.35")
@@ -225,7 +237,8 @@ mod tests {
 
     #[tokio::test]
     async fn redirect_to_another_host_is_not_followed() {
-        let target = server("HTTP/1.1 302 F\r\nlocation: http://elsewhere.test/x\r\ncontent-length: 0\r\n\r\n").await;
+        let target =
+            server("HTTP/1.1 302 F\r\nlocation: http://elsewhere.test/x\r\ncontent-length: 0\r\n\r\n").await;
         assert_eq!(http_get(&target, LIMIT).await, Ok(Answer { status: 302, leaves_host: true }));
     }
 

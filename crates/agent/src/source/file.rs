@@ -291,7 +291,9 @@ mod tests {
     const DEADLINE: Duration = Duration::from_secs(10);
 
     fn manifest(name: &str, image: &str) -> String {
-        format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  containers:\n  - {{name: c, image: {image}}}\n")
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  containers:\n  - {{name: c, image: {image}}}\n"
+        )
     }
 
     fn source(path: &Path) -> FileSource {

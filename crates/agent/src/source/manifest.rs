@@ -170,7 +170,8 @@ fn refuse_api_references(pod: &Pod) -> Result<(), ManifestError> {
             }
         }
     }
-    let groups = [("initContainers", spec.init_containers.as_deref()), ("containers", Some(&*spec.containers))];
+    let groups =
+        [("initContainers", spec.init_containers.as_deref()), ("containers", Some(&*spec.containers))];
     for (group, containers) in groups {
         for (index, container) in containers.into_iter().flatten().enumerate() {
             for (at, from) in container.env_from.iter().flatten().enumerate() {
@@ -215,8 +216,11 @@ fn adopt(pod: &mut Pod, origin: Origin<'_>) -> Result<(), ManifestError> {
     meta.uid = Some(uid);
     if let Some(spec) = &mut pod.spec {
         spec.node_name = Some(origin.node_name.to_owned());
-        let tolerates_all =
-            Toleration { operator: Some("Exists".to_owned()), effect: Some("NoExecute".to_owned()), ..Default::default() };
+        let tolerates_all = Toleration {
+            operator: Some("Exists".to_owned()),
+            effect: Some("NoExecute".to_owned()),
+            ..Default::default()
+        };
         let tolerations = spec.tolerations.get_or_insert_default();
         if !tolerations.contains(&tolerates_all) {
             tolerations.push(tolerates_all);
@@ -260,7 +264,8 @@ fn validate(pod: &Pod) -> Result<(), ManifestError> {
 mod tests {
     use super::*;
 
-    const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n  - {name: a, image: b}\n";
+    const POD: &str =
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n  - {name: a, image: b}\n";
 
     fn origin() -> Origin<'static> {
         Origin { node_name: "Node-A", path: "/m/web.yaml", seen_at: Timestamp::UNIX_EPOCH }

@@ -30,7 +30,11 @@ pub struct Prepared {
 #[error("{0}")]
 pub struct Refused(pub String);
 
-pub fn container_config(pod: &Pod, container: &Container, prepared: Prepared) -> Result<ContainerConfig, Refused> {
+pub fn container_config(
+    pod: &Pod,
+    container: &Container,
+    prepared: Prepared,
+) -> Result<ContainerConfig, Refused> {
     let default = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&default);
     let expanded = |words: &Option<Vec<String>>| -> Vec<String> {

@@ -1,7 +1,7 @@
 //! Requests and limits → what the kernel takes. Figures as upstream (pkg/kubelet/cm).
 
-use api::quantity::Quantity;
 use api::pod::QosClass;
+use api::quantity::Quantity;
 use cri::Resources;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
@@ -78,7 +78,9 @@ mod tests {
 
     #[test]
     fn requests_become_shares_and_limits_quota() {
-        let both = made(serde_json::json!({"requests": {"cpu": "250m"}, "limits": {"cpu": "1500m", "memory": "64Mi"}}));
+        let both = made(
+            serde_json::json!({"requests": {"cpu": "250m"}, "limits": {"cpu": "1500m", "memory": "64Mi"}}),
+        );
         assert_eq!((both.cpu_shares, both.cpu_quota_us, both.cpu_period_us), (256, 150_000, 100_000));
         assert_eq!(both.memory_limit_bytes, 64 << 20);
         let limit_alone = made(serde_json::json!({"limits": {"cpu": "500m"}}));

@@ -70,7 +70,11 @@ pub fn container_security(
         no_new_privileges: own.allow_privilege_escalation == Some(false),
         run_as_user: run_as_user.or(image.uid),
         run_as_group: own.run_as_group.or(of_pod.run_as_group),
-        run_as_username: if run_as_user.is_none() && image.uid.is_none() { image.name.clone() } else { String::new() },
+        run_as_username: if run_as_user.is_none() && image.uid.is_none() {
+            image.name.clone()
+        } else {
+            String::new()
+        },
         supplemental_groups: spec.map(supplemental_groups).unwrap_or_default(),
         capabilities_add: capabilities.and_then(|both| both.add.clone()).unwrap_or_default(),
         capabilities_drop: capabilities.and_then(|both| both.drop.clone()).unwrap_or_default(),
@@ -96,13 +100,9 @@ fn refuse_root(pod: &Pod, container: &Container, user: Option<i64>, image: &Imag
         )
     };
     match (user, image.uid) {
-        (Some(0), _) => {
-            Err(format!("container's runAsUser breaks non-root policy {}", place()))
-        }
+        (Some(0), _) => Err(format!("container's runAsUser breaks non-root policy {}", place())),
         (Some(_), _) => Ok(()),
-        (None, Some(0)) => {
-            Err(format!("container has runAsNonRoot and image will run as root {}", place()))
-        }
+        (None, Some(0)) => Err(format!("container has runAsNonRoot and image will run as root {}", place())),
         (None, Some(_)) => Ok(()),
         (None, None) if image.name.is_empty() => {
             Err(format!("container has runAsNonRoot and image will run as root {}", place()))
@@ -140,7 +140,11 @@ fn profile(profile: &SeccompProfile) -> Profile {
 mod tests {
     use super::*;
 
-    fn security(pod: serde_json::Value, own: serde_json::Value, image: ImageUser) -> Result<ContainerSecurity, String> {
+    fn security(
+        pod: serde_json::Value,
+        own: serde_json::Value,
+        image: ImageUser,
+    ) -> Result<ContainerSecurity, String> {
         let pod: Pod = serde_json::from_value(serde_json::json!({
             "metadata": {"name": "p", "namespace": "n", "uid": "u"},
             "spec": {"securityContext": pod, "containers": [{"name": "c", "securityContext": own}]},
@@ -166,7 +170,8 @@ mod tests {
 
     #[test]
     fn privileged_sees_everything() {
-        let made = security(serde_json::json!({}), serde_json::json!({"privileged": true}), ImageUser::default());
+        let made =
+            security(serde_json::json!({}), serde_json::json!({"privileged": true}), ImageUser::default());
         let made = made.unwrap();
         assert!(made.privileged && made.masked_paths.is_empty() && made.seccomp.is_none());
     }
@@ -177,7 +182,11 @@ mod tests {
         let named = ImageUser { uid: None, name: "www".to_owned() };
         let numbered = ImageUser { uid: Some(7), name: String::new() };
         assert!(security(must(), serde_json::json!({}), ImageUser::default()).is_err());
-        assert!(security(must(), serde_json::json!({}), named.clone()).unwrap_err().contains("non-numeric user (www)"));
+        assert!(
+            security(must(), serde_json::json!({}), named.clone())
+                .unwrap_err()
+                .contains("non-numeric user (www)")
+        );
         assert!(security(must(), serde_json::json!({"runAsUser": 0}), numbered.clone()).is_err());
         assert!(security(must(), serde_json::json!({"runAsUser": 9}), named.clone()).is_ok());
         assert!(security(must(), serde_json::json!({"runAsNonRoot": false}), ImageUser::default()).is_ok());

@@ -123,7 +123,12 @@ fn keys(
     for item in items {
         match data.get(item.key.as_str()) {
             Some(content) => {
-                put(files, &item.path, content.clone(), item.mode.map_or(default_mode, |own| mode(Some(own))))?;
+                put(
+                    files,
+                    &item.path,
+                    content.clone(),
+                    item.mode.map_or(default_mode, |own| mode(Some(own))),
+                )?;
             }
             None if optional => {}
             None => return Err(format!("references non-existent key: {}", item.key)),
@@ -157,7 +162,9 @@ fn put(files: &mut Files, path: &str, content: Vec<u8>, mode: u32) -> Result<(),
     let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
     // `..data` and its like are the writer's own.
     if path.is_empty() || !plain || path.starts_with("..") {
-        return Err(format!("invalid path {path:?}: must be relative, inside the volume, and not start with '..'"));
+        return Err(format!(
+            "invalid path {path:?}: must be relative, inside the volume, and not start with '..'"
+        ));
     }
     files.insert(path.to_owned(), File { content, mode });
     Ok(())

@@ -58,7 +58,10 @@ mod tests {
         check(&at("none", "")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
         check(&at("socket", "Socket")).unwrap();
-        let device = |type_: &str| HostPathVolumeSource { path: "/dev/null".to_owned(), type_: Some(type_.to_owned()) };
+        let device = |type_: &str| HostPathVolumeSource {
+            path: "/dev/null".to_owned(),
+            type_: Some(type_.to_owned()),
+        };
         check(&device("CharDevice")).unwrap();
         for (name, type_) in [
             ("none", "Directory"),

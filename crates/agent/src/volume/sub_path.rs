@@ -19,7 +19,10 @@ pub fn bind(volume: &Path, sub_path: &str, target: &Path) -> io::Result<()> {
     let relative = Path::new(sub_path);
     let inside = relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if !inside {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "must be relative and must not contain '..'"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "must be relative and must not contain '..'",
+        ));
     }
     if mount_table()?.iter().any(|row| row.mount_point == target) {
         return Ok(());
@@ -52,7 +55,13 @@ fn open_beneath(volume: &Path, relative: &Path) -> io::Result<OwnedFd> {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
-        at = openat2(&at, part, flags | OFlags::DIRECTORY, Mode::empty(), resolve | ResolveFlags::NO_SYMLINKS)?;
+        at = openat2(
+            &at,
+            part,
+            flags | OFlags::DIRECTORY,
+            Mode::empty(),
+            resolve | ResolveFlags::NO_SYMLINKS,
+        )?;
     }
     Ok(at)
 }

@@ -10,9 +10,9 @@ use super::start;
 use crate::context::NodeContext;
 use crate::downward::Facts;
 use crate::objects::{self, Names};
+use crate::spec::PodId;
 use crate::spec::container::ImageUser;
 use crate::spec::sandbox::sandbox_config;
-use crate::spec::PodId;
 use crate::{hook, probe};
 
 /// What an action may need beside itself.
@@ -39,16 +39,16 @@ pub async fn execute(order: Order, action: Action) -> Outcome {
             Ok(id) => Outcome::ContainerStarted { id },
             Err(failure) => Outcome::Failed(failure),
         },
-        Action::RunPostStart { container, container_id, handler } => {
-            done(hook::run(context, &order.desired.pod, &container, &container_id, &handler, hook::NO_LIMIT).await)
-        }
+        Action::RunPostStart { container, container_id, handler } => done(
+            hook::run(context, &order.desired.pod, &container, &container_id, &handler, hook::NO_LIMIT).await,
+        ),
         Action::RunPreStop { container, container_id, handler, timeout_seconds } => {
             let limit = Duration::from_secs(timeout_seconds);
             done(hook::run(context, &order.desired.pod, &container, &container_id, &handler, limit).await)
         }
-        Action::KillContainer { container_id, grace_seconds, .. } => {
-            called(runtime.stop_container(&ContainerId(container_id), Duration::from_secs(grace_seconds)).await)
-        }
+        Action::KillContainer { container_id, grace_seconds, .. } => called(
+            runtime.stop_container(&ContainerId(container_id), Duration::from_secs(grace_seconds)).await,
+        ),
         Action::RemoveContainer { container_id, .. } => {
             called(runtime.remove_container(&ContainerId(container_id)).await)
         }
@@ -62,7 +62,10 @@ pub async fn execute(order: Order, action: Action) -> Outcome {
 pub fn must_end(action: &Action) -> bool {
     matches!(
         action,
-        Action::CreateSandbox { .. } | Action::StopSandbox { .. } | Action::RemoveSandbox { .. } | Action::CleanUp
+        Action::CreateSandbox { .. }
+            | Action::StopSandbox { .. }
+            | Action::RemoveSandbox { .. }
+            | Action::CleanUp
     )
 }
 
@@ -136,12 +139,21 @@ async fn create_sandbox(order: &Order, attempt: u32) -> Outcome {
         Some(cgroups) => cgroups.pod(&id.uid),
         None => crate::cgroup::PodCgroup { path: String::new() },
     };
-    let config =
-        sandbox_config(pod, attempt, &context.log_root, Some(context.resolver.of(pod)), &cgroup, &context.node_name);
+    let config = sandbox_config(
+        pod,
+        attempt,
+        &context.log_root,
+        Some(context.resolver.of(pod)),
+        &cgroup,
+        &context.node_name,
+    );
     if context.cgroups.is_some()
         && let Err(error) = std::fs::create_dir_all(&config.log_directory)
     {
-        return Outcome::Failed(Failure::Refused(format!("make the log folder {}: {error}", config.log_directory)));
+        return Outcome::Failed(Failure::Refused(format!(
+            "make the log folder {}: {error}",
+            config.log_directory
+        )));
     }
     // Closed only when the agent ends.
     let Ok(_turn) = context.starts.acquire().await else {
@@ -168,10 +180,11 @@ async fn pull(order: &Order, image: &str) -> Outcome {
     let pod = &order.desired.pod;
     let id = PodId::of(pod);
     let began = Instant::now();
-    let secrets = match objects::fetch(context.client.as_ref(), &id.namespace, &Names::of_image_pulls(pod)).await {
-        Ok(found) => found.secrets,
-        Err(error) => return Outcome::Failed(Failure::Pull(crate::error_chain(&error))),
-    };
+    let secrets =
+        match objects::fetch(context.client.as_ref(), &id.namespace, &Names::of_image_pulls(pod)).await {
+            Ok(found) => found.secrets,
+            Err(error) => return Outcome::Failed(Failure::Pull(crate::error_chain(&error))),
+        };
     let auth = secrets.values().flatten().find_map(|secret| crate::image::registry_auth(secret, image));
     match context.runtime.pull_image(image, auth.as_ref(), None).await {
         Ok(reference) => {

@@ -66,7 +66,9 @@ pub async fn look(
     }
     let mut seen = BTreeSet::new();
     for container in containers {
-        let Some(parsed) = ContainerLabels::parse(&container.labels, &container.annotations) else { continue };
+        let Some(parsed) = ContainerLabels::parse(&container.labels, &container.annotations) else {
+            continue;
+        };
         seen.insert(container.id.0.clone());
         if let Some((state, details)) = known.containers.get(&container.id.0)
             && *state == container.state
@@ -90,7 +92,11 @@ pub async fn look(
     Ok(observed)
 }
 
-async fn sandbox_ips(context: &NodeContext, id: &cri::SandboxId, known: &mut Known) -> cri::Result<Vec<String>> {
+async fn sandbox_ips(
+    context: &NodeContext,
+    id: &cri::SandboxId,
+    known: &mut Known,
+) -> cri::Result<Vec<String>> {
     if let Some(ips) = known.sandbox_ips.get(id.as_str()) {
         return Ok(ips.clone());
     }
@@ -136,7 +142,12 @@ fn details(
 }
 
 /// Images are asked for only where something may have to be started from them.
-async fn images(context: &NodeContext, pod: &Pod, observed: &mut Observed, known: &mut Known) -> cri::Result<()> {
+async fn images(
+    context: &NodeContext,
+    pod: &Pod,
+    observed: &mut Observed,
+    known: &mut Known,
+) -> cri::Result<()> {
     let default = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&default);
     for container in api::pod::all_containers(spec) {
@@ -145,7 +156,8 @@ async fn images(context: &NodeContext, pod: &Pod, observed: &mut Observed, known
             continue;
         }
         let runs = observed.containers.iter().any(|seen| {
-            seen.labels.container_name == container.name && matches!(seen.state, ContainerState::Running { .. })
+            seen.labels.container_name == container.name
+                && matches!(seen.state, ContainerState::Running { .. })
         });
         let remembered = known.images.get(&image).filter(|_| runs).cloned();
         let state = match remembered {

@@ -7,9 +7,9 @@ use podmachine::{Event, EventType, Failure, StartContainer, labels};
 use super::execute::{Order, facts, failure};
 use crate::environment::environment;
 use crate::objects::{self, Names};
+use crate::spec::PodId;
 use crate::spec::container::{Prepared, container_config, own_mount, propagation};
 use crate::spec::sandbox::sandbox_config;
-use crate::spec::PodId;
 use crate::{hosts, logs, termination};
 
 /// Creates and starts; the id of what runs.
@@ -29,7 +29,8 @@ pub async fn start(order: &Order, wanted: StartContainer) -> Result<String, Fail
         None => crate::cgroup::PodCgroup { path: String::new() },
     };
     // Only names and the log folder are read from it here; DNS was settled with the sandbox.
-    let sandbox = sandbox_config(pod, wanted.sandbox_attempt, &context.log_root, None, &cgroup, &context.node_name);
+    let sandbox =
+        sandbox_config(pod, wanted.sandbox_attempt, &context.log_root, None, &cgroup, &context.node_name);
 
     let Ok(_turn) = context.starts.acquire().await else {
         return Err(Failure::Unavailable("the agent is ending".to_owned()));
@@ -94,7 +95,10 @@ async fn configure(
         let event = Event {
             event_type: EventType::Warning,
             reason: "InvalidEnvironmentVariableNames".to_owned(),
-            message: format!("Keys [{}] were skipped since they are not names of variables", made.skipped.join(", ")),
+            message: format!(
+                "Keys [{}] were skipped since they are not names of variables",
+                made.skipped.join(", ")
+            ),
             field_path: Some(format!("spec.containers{{{}}}", container.name)),
         };
         context.say(pod, &event);
@@ -144,7 +148,8 @@ fn mounts(
     if context.cgroups.is_none() {
         return Ok(mounts);
     }
-    let refused = |what: &'static str| move |error: std::io::Error| Failure::Config(format!("{what}: {error}"));
+    let refused =
+        |what: &'static str| move |error: std::io::Error| Failure::Config(format!("{what}: {error}"));
     if hosts::is_wanted(container) {
         let path = hosts::write(&folder, pod, &wanted.pod_ips, &context.node_name)
             .map_err(refused("write the hosts file"))?;

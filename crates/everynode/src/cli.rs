@@ -1,0 +1,300 @@
+//! The flags as typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit;
+
+const DATA_DIR: &str = "/var/lib/everynode";
+
+#[derive(Debug, Parser)]
+#[command(name = "everynode", version, about = "A Pod on every node, with the Kubernetes API and nothing else", after_help = exit::HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything on this machine: API server, controllers, scheduler, node agent
+    #[command(after_help = "\
+Examples:
+  everynode up
+  everynode up --detach --data-dir /srv/everynode --listen 0.0.0.0:6443
+  everynode up --container-runtime-endpoint unix:///run/containerd/containerd.sock
+
+Stopping it (Ctrl-C, kill) stops no container; the next `up` adopts what runs. `everynode down` ends the Pods too.")]
+    Up(UpArgs),
+    /// End everynode on this machine and remove its Pods, mounts and bridges
+    #[command(after_help = "\
+Examples:
+  everynode down                keep the stored objects and images for the next `up`
+  everynode down --purge        remove the data folder too")]
+    Down(DownArgs),
+    /// Run the API server, controllers and scheduler, without a node agent
+    #[command(after_help = "\
+Examples:
+  everynode server --listen 0.0.0.0:6443
+  everynode server --data-dir /srv/everynode --detach")]
+    Server(ServerArgs),
+    /// Run the node agent: joined to a server, or alone on static Pods
+    #[command(after_help = "\
+Examples:
+  everynode agent --pod-manifest-path /etc/kubernetes/manifests      static Pods, no API server at all
+  everynode agent --data-dir /var/lib/everynode                      the agent beside `everynode server` on one machine
+  everynode agent --kubeconfig node.kubeconfig --node-name web-1     join the API server that the file names")]
+    Agent(AgentArgs),
+    /// Put images into this node's containerd, or list them
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Show the DaemonSets and Pods of this machine's API server
+    #[command(after_help = "\
+Examples:
+  everynode status
+  everynode status --wait --timeout 2m      return when every DaemonSet and Pod is ready
+  everynode status --watch                  a live line
+  everynode status --output json")]
+    Status(StatusArgs),
+    /// Simulated nodes against any Kubernetes API
+    #[command(after_help = "Examples:\n  everynode sim --kubeconfig admin.kubeconfig --nodes 100 --seed 7")]
+    Sim(SimArgs),
+    /// Print the version
+    #[command(after_help = "Examples:\n  everynode version\n  everynode version --output json")]
+    Version {
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Print a completion script for a shell
+    #[command(after_help = "Examples:\n  everynode completion bash > /etc/bash_completion.d/everynode")]
+    Completion { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct DataArgs {
+    /// Folder of certificates, store, containers and logs
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR, env = "EVERYNODE_DATA_DIR")]
+    pub data_dir: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct LogArgs {
+    /// What is logged, e.g. info or agent=debug
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "EVERYNODE_LOG")]
+    pub log: String,
+    /// How log lines look
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct DetachArgs {
+    /// Return when all is ready; go on in the background, logging to DIR/everynode.log
+    #[arg(long)]
+    pub detach: bool,
+    /// Set for the background half of --detach
+    #[arg(long, hide = true)]
+    pub detached: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ListenArgs {
+    /// Where the API server listens
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:6443")]
+    pub listen: SocketAddr,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct NodeArgs {
+    /// This node's name; the host name when not given
+    #[arg(long, value_name = "NAME", visible_alias = "hostname-override")]
+    pub node_name: Option<String>,
+    /// Folder or file of static Pod manifests
+    #[arg(long, value_name = "PATH")]
+    pub pod_manifest_path: Option<PathBuf>,
+    /// A running containerd to use; without it everynode starts its own
+    #[arg(long, value_name = "unix:///…")]
+    pub container_runtime_endpoint: Option<String>,
+    /// This node's address; that of the default route when not given
+    #[arg(long, value_name = "IP")]
+    pub node_ip: Option<std::net::IpAddr>,
+    /// Port of the agent's own HTTPS API; 10250 when not given, or a free one where that is taken
+    #[arg(long, value_name = "PORT")]
+    pub agent_port: Option<u16>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct UpArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    #[command(flatten)]
+    pub node: NodeArgs,
+    #[command(flatten)]
+    pub detach: DetachArgs,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ServerArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    /// Node for which DIR/agent.kubeconfig is written; the host name when not given
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+    #[command(flatten)]
+    pub detach: DetachArgs,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct AgentArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Credentials of the API server to join; DIR/agent.kubeconfig when it is there
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    pub node: NodeArgs,
+    #[command(flatten)]
+    pub detach: DetachArgs,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct DownArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Remove the data folder too
+    #[arg(long)]
+    pub purge: bool,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum ImageCommand {
+    /// Put an OCI or docker archive into this node's containerd under its name
+    #[command(after_help = "Examples:\n  everynode image load fluentd.tar")]
+    Load {
+        #[command(flatten)]
+        runtime: RuntimeArgs,
+        /// The archive
+        #[arg(value_name = "FILE.tar")]
+        archive: PathBuf,
+    },
+    /// List the images that this node has
+    #[command(after_help = "Examples:\n  everynode image list\n  everynode image list --output json")]
+    List {
+        #[command(flatten)]
+        runtime: RuntimeArgs,
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RuntimeArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// The containerd to use when it is not everynode's own
+    #[arg(long, value_name = "unix:///…")]
+    pub container_runtime_endpoint: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Another API server than this machine's
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Wait until every DaemonSet is rolled out and every Pod is ready
+    #[arg(long, conflicts_with = "watch")]
+    pub wait: bool,
+    /// How long --wait waits
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
+    pub timeout: Duration,
+    /// Show a live line until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct SimArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// The API server; this machine's when not given
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// How many nodes
+    #[arg(long, default_value_t = 10)]
+    pub nodes: u32,
+    /// The same seed gives the same latencies
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `90`, `90s`, `2m`, `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit_seconds) = match text.strip_suffix(['s', 'm', 'h']) {
+        None => (text, 1),
+        Some(number) if text.ends_with('s') => (number, 1),
+        Some(number) if text.ends_with('m') => (number, 60),
+        Some(number) => (number, 3600),
+    };
+    let number: u64 =
+        number.parse().map_err(|_| format!("{text} is not a duration such as 90s, 2m or 1h"))?;
+    number.checked_mul(unit_seconds).map(Duration::from_secs).ok_or_else(|| format!("{text} is too long"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_command_shows_examples() {
+        let mut cli = Cli::command();
+        cli.build();
+        cli.debug_assert();
+        let mut open: Vec<&clap::Command> =
+            cli.get_subcommands().filter(|c| c.get_name() != "help").collect();
+        while let Some(command) = open.pop() {
+            let nested: Vec<_> = command.get_subcommands().filter(|c| c.get_name() != "help").collect();
+            if nested.is_empty() {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Examples:"), "{} has no examples", command.get_name());
+            }
+            open.extend(nested);
+        }
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(duration("soon").is_err());
+    }
+}

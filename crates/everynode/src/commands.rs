@@ -1,0 +1,54 @@
+//! One module a command; each takes its flags and returns when it is done.
+
+mod detach;
+mod down;
+mod image;
+mod run;
+mod sim;
+mod status;
+mod version;
+
+use anyhow::Result;
+use clap::CommandFactory;
+
+use crate::cli::{Cli, Command, ImageCommand};
+use crate::exit::Failure;
+
+pub fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Up(args) => run::up(args),
+        Command::Server(args) => run::server(args),
+        Command::Agent(args) => run::agent(args),
+        Command::Down(args) => block_on(down::run(args)),
+        Command::Image(ImageCommand::Load { runtime, archive }) => block_on(image::load(runtime, archive)),
+        Command::Image(ImageCommand::List { runtime, output }) => block_on(image::list(runtime, output)),
+        Command::Status(args) => block_on(status::run(args)),
+        Command::Sim(args) => block_on(sim::run(args)),
+        Command::Version { output } => version::run(output),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "everynode", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}
+
+/// A short-lived command needs one thread.
+fn block_on<F: Future<Output = Result<()>>>(command: F) -> Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+}
+
+/// The API server that a kubeconfig file names.
+async fn client_of(kubeconfig: &std::path::Path) -> Result<kube::Client> {
+    use anyhow::Context;
+    if !kubeconfig.exists() {
+        let hint = format!(
+            "{} is not there; start everynode first (`everynode up`), or name its folder with --data-dir",
+            kubeconfig.display()
+        );
+        return Err(Failure::Usage(hint).into());
+    }
+    let config = kube::config::Kubeconfig::read_from(kubeconfig)
+        .with_context(|| format!("read {}", kubeconfig.display()))?;
+    let config = kube::Config::from_custom_kubeconfig(config, &Default::default()).await?;
+    Ok(kube::Client::try_from(config)?)
+}

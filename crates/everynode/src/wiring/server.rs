@@ -1,0 +1,105 @@
+//! The API server with its controllers and scheduler, each with its own identity.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use apiserver::access::User;
+use apiserver::pki::{NodeIdentity, Pki, ServingNames, kubeconfig};
+use process::{Metrics, SystemClock, Tasks};
+use store::embedded::EmbeddedStore;
+use tokio::net::TcpListener;
+
+use super::hold::write_whole;
+use crate::paths::DataDir;
+
+/// A server that answers, and the identities that were made for it.
+pub struct Served {
+    pub server: apiserver::Server,
+    pub pki: Pki,
+    /// Of the node that this server made credentials for.
+    pub node: NodeIdentity,
+    pub node_name: String,
+    /// The address that the node's certificate names.
+    pub node_ip: IpAddr,
+    address: SocketAddr,
+}
+
+/// Opens the store, makes the certificates, listens, and starts controllers and scheduler.
+pub async fn start(
+    data: &DataDir,
+    listen: SocketAddr,
+    node_name: &str,
+    node_ip: &Option<IpAddr>,
+    metrics: &Metrics,
+    tasks: &Tasks,
+) -> Result<Served> {
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
+    let address = listener.local_addr()?;
+    let now = jiff::Timestamp::now();
+    let names = ServingNames::api_server(listen.ip(), &super::node::hostname());
+    let pki = Pki::open(data.root().join("pki"), &names, now).context("certificates")?;
+    let node_ip = node_ip.unwrap_or_else(super::node::address);
+    let node =
+        pki.node(node_name, &[node_ip, IpAddr::V4(Ipv4Addr::LOCALHOST)], now).context("node certificates")?;
+
+    let store =
+        EmbeddedStore::open(data.store()).with_context(|| format!("open {}", data.store().display()))?;
+    let config = apiserver::Config {
+        clock: SystemClock::shared(),
+        node_tls: Some(pki.node_tls()?),
+        metrics: Some(metrics.clone()),
+    };
+    let server = apiserver::Server::new(Arc::new(store), config).await.context("start the API server")?;
+    let (serving, tls, ending) = (server.clone(), pki.server_tls()?, tasks.shutdown_signal().clone());
+    tasks.spawn("api server", async move { serving.serve(listener, tls, ending).await });
+
+    let client = server.client_for(User::controllers());
+    let options = controllers::Options {
+        root_ca_pem: Some(pki.ca_pem().to_owned()),
+        ..controllers::Options::default()
+    };
+    let shutdown = tasks.shutdown_signal().clone();
+    tasks.supervise("controllers", move || {
+        controllers::run(client.clone(), options.clone(), shutdown.clone())
+    });
+    let client = server.client_for(User::scheduler());
+    let shutdown = tasks.shutdown_signal().clone();
+    tasks.supervise("scheduler", move || {
+        scheduler::run(client.clone(), scheduler::Options::default(), shutdown.clone())
+    });
+    Ok(Served { server, pki, node, node_name: node_name.to_owned(), node_ip, address })
+}
+
+impl Served {
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where clients on this machine dial; 0.0.0.0 is where to listen, not where to dial.
+    fn url(&self) -> String {
+        let port = self.address.port();
+        match self.address.ip() {
+            ip if ip.is_unspecified() => format!("https://127.0.0.1:{port}"),
+            IpAddr::V6(ip) => format!("https://[{ip}]:{port}"),
+            IpAddr::V4(ip) => format!("https://{ip}:{port}"),
+        }
+    }
+
+    pub fn admin_client(&self) -> kube::Client {
+        self.server.client_for(User::admin())
+    }
+
+    pub fn node_client(&self) -> kube::Client {
+        self.server.client_for(User::node(&self.node_name))
+    }
+
+    /// admin.kubeconfig for people, agent.kubeconfig for an agent process beside this server.
+    pub fn write_kubeconfigs(&self, data: &DataDir) -> Result<()> {
+        let url = self.url();
+        let admin = kubeconfig(&url, self.pki.ca_pem(), "admin", &self.pki.admin);
+        write_whole(&data.admin_kubeconfig(), admin.as_bytes(), 0o600)?;
+        let node = kubeconfig(&url, self.pki.ca_pem(), &self.node_name, &self.node.client);
+        write_whole(&data.agent_kubeconfig(), node.as_bytes(), 0o600)
+    }
+}

@@ -1,0 +1,100 @@
+//! kubectl as users have it: Debian's and a current one.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::process;
+
+/// Longer than any single kubectl call of the tests takes on a busy machine.
+const CALL_DEADLINE: Duration = Duration::from_secs(90);
+
+/// One kubectl binary talking to one API server.
+#[derive(Debug, Clone)]
+pub struct Kubectl {
+    binary: PathBuf,
+    kubeconfig: PathBuf,
+}
+
+/// What one call printed.
+#[derive(Debug)]
+pub struct Ran {
+    pub ok: bool,
+    pub out: String,
+    pub err: String,
+}
+
+impl Kubectl {
+    /// Which is `kubectl-debian` or `kubectl-current`.
+    pub fn new(which: &str, kubeconfig: PathBuf) -> Kubectl {
+        Kubectl { binary: super::place("EVERYNODE_TOOLS").join(which), kubeconfig }
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.arg("--kubeconfig").arg(&self.kubeconfig).args(arguments);
+        // Its discovery cache must not be shared between API servers on the same port.
+        command.env("HOME", self.kubeconfig.parent().expect("in a folder"));
+        command
+    }
+
+    /// Runs a call whatever its outcome.
+    #[track_caller]
+    pub fn try_run(&self, arguments: &[&str]) -> Ran {
+        ran(process::run(&mut self.command(arguments), CALL_DEADLINE))
+    }
+
+    /// Runs a call with a manifest on its standard input.
+    #[track_caller]
+    pub fn try_with_input(&self, arguments: &[&str], input: &str) -> Ran {
+        ran(process::run_with_input(&mut self.command(arguments), Some(input.as_bytes()), CALL_DEADLINE))
+    }
+
+    /// Runs a call that must succeed; its standard output.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let ran = self.try_run(arguments);
+        assert!(ran.ok, "kubectl {arguments:?} failed\nstdout: {}\nstderr: {}", ran.out, ran.err);
+        ran.out
+    }
+
+    #[track_caller]
+    pub fn apply(&self, manifest: &str) -> Ran {
+        let ran = self.try_with_input(&["apply", "-f", "-"], manifest);
+        assert!(ran.ok, "kubectl apply failed\nstdout: {}\nstderr: {}", ran.out, ran.err);
+        ran
+    }
+
+    /// `get … -o json`, or what kubectl said against it.
+    #[track_caller]
+    pub fn get(&self, arguments: &[&str]) -> Result<Value, String> {
+        let mut all = vec!["get"];
+        all.extend(arguments);
+        all.extend(["-o", "json"]);
+        let ran = self.try_run(&all);
+        if !ran.ok {
+            return Err(ran.err);
+        }
+        serde_json::from_str(&ran.out).map_err(|error| format!("{error}: {}", ran.out))
+    }
+
+    /// Starts a call that goes on, with its output piped.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("start kubectl")
+    }
+}
+
+fn ran(output: std::process::Output) -> Ran {
+    Ran {
+        ok: output.status.success(),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}

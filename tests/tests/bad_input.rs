@@ -1,0 +1,135 @@
+//! Bad input: upstream's error, and a hint where ours adds one.
+
+use blackbox::{Machine, SOON, eventually};
+use std::process::Command;
+
+const GOOD: &str = r#"
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: good}
+spec:
+  selector: {matchLabels: {app: good}}
+  template:
+    metadata: {labels: {app: good}}
+    spec:
+      containers:
+      - {name: main, image: "everynode.local/busybox:1.35"}
+"#;
+
+#[test]
+fn wrong_manifests_are_refused_with_upstreams_words() {
+    let machine = Machine::server();
+    let kubectl = machine.kubectl();
+    let refused = |manifest: &str| {
+        let ran = kubectl.try_with_input(&["create", "--validate=false", "-f", "-"], manifest);
+        assert!(!ran.ok, "accepted: {}", ran.out);
+        ran.err
+    };
+
+    let dots = refused("apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: dots}\nspec: ...\n");
+    assert!(
+        dots.contains("cannot be handled as a DaemonSet") || dots.contains("cannot unmarshal string"),
+        "{dots}"
+    );
+    assert!(dots.contains("BadRequest") || dots.contains("bad request"), "{dots}");
+
+    let unknown = refused("apiVersion: apps/v1\nkind: DaemonSets\nmetadata: {name: x}\n");
+    assert!(unknown.contains("no matches for kind \"DaemonSets\" in version \"apps/v1\""), "{unknown}");
+
+    let mismatch = refused(&GOOD.replace("labels: {app: good}", "labels: {app: other}"));
+    assert_eq!(
+        mismatch.trim(),
+        "The DaemonSet \"good\" is invalid: spec.template.metadata.labels: Invalid value: {\"app\":\"other\"}: \
+         `selector` does not match template `labels`",
+    );
+
+    let both_zero = GOOD.replace(
+        "spec:\n  selector",
+        "spec:\n  updateStrategy: {type: RollingUpdate, rollingUpdate: {maxUnavailable: 0, maxSurge: 0}}\n  selector",
+    );
+    let zero = refused(&both_zero);
+    assert_eq!(
+        zero.trim(),
+        "The DaemonSet \"good\" is invalid: spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: \
+         cannot be 0 when maxSurge is 0",
+    );
+
+    let annotation = GOOD.replace(
+        "metadata: {labels: {app: good}}",
+        "metadata: {labels: {app: good}, annotations: {scheduler.alpha.kubernetes.io/affinity: '{broken'}}",
+    );
+    let malformed = refused(&annotation);
+    assert!(
+        malformed.contains(
+            "spec.template.metadata.annotations[scheduler.alpha.kubernetes.io/affinity]: Invalid value"
+        ),
+        "{malformed}"
+    );
+
+    let typo = kubectl.try_with_input(&["create", "-f", "-"], &GOOD.replace("selector:", "selecter:"));
+    assert!(!typo.ok && typo.err.contains("unknown field \"spec.selecter\""), "{}", typo.err);
+    assert!(kubectl.run(&["get", "ds", "-A", "--no-headers"]).is_empty(), "nothing was stored");
+}
+
+#[test]
+fn a_body_of_five_mebibytes_is_refused_with_413() {
+    let machine = Machine::server();
+    let body = machine.folder().join("big.json");
+    let big = format!(
+        "{{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{{\"name\":\"big\"}},\"data\":{{\"k\":\"{}\"}}}}",
+        "x".repeat(5 << 20)
+    );
+    std::fs::write(&body, big).expect("write");
+    let path = "/api/v1/namespaces/default/configmaps";
+    let ran = machine.kubectl().try_run(&["create", "--raw", path, "-f", &body.display().to_string()]);
+    assert!(!ran.ok);
+    assert!(
+        ran.err.contains("the request is too large") || ran.err.contains("limit is 3145728"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn the_wrong_certificate_and_none_are_refused() {
+    let machine = Machine::server();
+    let other = Machine::server();
+    // Another server's admin: its certificate is signed by another CA.
+    let theirs = other.kubectl().run(&["config", "view", "--raw"]);
+    let file = machine.folder().join("stranger.kubeconfig");
+    std::fs::write(&file, theirs.replace(&other.port.to_string(), &machine.port.to_string())).expect("write");
+    let stranger = blackbox::Kubectl::new("kubectl-current", file);
+    let ran = stranger.try_run(&["get", "nodes", "--insecure-skip-tls-verify"]);
+    assert!(!ran.ok, "{}", ran.out);
+    let ran = stranger.try_run(&["get", "nodes"]);
+    assert!(!ran.ok && ran.err.contains("x509: certificate signed by unknown authority"), "{}", ran.err);
+
+    // No certificate at all.
+    let url = format!("https://127.0.0.1:{}/api/v1/nodes", machine.port);
+    let out = blackbox::process::run(Command::new("curl").args(["-sk", "-w", "\n%{http_code}", &url]), SOON);
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let (body, code) = text.rsplit_once('\n').expect("a code");
+    assert_eq!(code, "401", "{body}");
+    let status: serde_json::Value = serde_json::from_str(body).expect("a Status");
+    assert_eq!(status["reason"], "Unauthorized");
+    assert_eq!(status["message"], "Unauthorized");
+}
+
+#[test]
+fn a_node_reads_only_what_its_pods_name() {
+    let machine = Machine::up(&[]);
+    let kubectl = machine.kubectl();
+    kubectl.run(&["create", "secret", "generic", "private", "--from-literal=k=v"]);
+    let user = format!("system:node:{}", machine.node);
+    let node = machine.data().join("agent.kubeconfig");
+    eventually("the node's credentials are there", SOON, || {
+        if node.exists() { Ok(()) } else { Err("no".into()) }
+    });
+    let node = blackbox::Kubectl::new("kubectl-current", node);
+    let ran = node.try_run(&["get", "secret", "private"]);
+    assert!(!ran.ok && ran.err.contains("forbidden") && ran.err.contains(&user), "{}", ran.err);
+    let ran = node.try_run(&["get", "secrets", "-A"]);
+    assert!(!ran.ok && ran.err.contains("forbidden"), "{}", ran.err);
+    let ran = node.try_run(&["get", "node", &machine.node]);
+    assert!(ran.ok, "{}", ran.err);
+}
