@@ -6,5 +6,5 @@
 pub mod elector;
 pub mod heartbeat;
 
-pub use elector::{Elector, Lost};
+pub use elector::{Candidacy, Elector, Lost, while_leading};
 pub use heartbeat::Heartbeat;

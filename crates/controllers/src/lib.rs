@@ -20,6 +20,7 @@ use std::time::Duration;
 use api::meta::Meta;
 use client::Cache;
 use client::events::{Recorder, Speaker};
+use client::lease::{Candidacy, while_leading};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::{Api, Client};
 use process::{Clock, Shutdown, SystemClock, Tasks};
@@ -62,12 +63,19 @@ pub struct Options {
     pub which: BTreeSet<Controller>,
     /// The certificate that Pods are to trust, as PEM, for each namespace's `kube-root-ca.crt`.
     pub root_ca_pem: Option<String>,
+    /// Where several processes run controllers: only the one that leads acts. `None`: this is the only one.
+    pub election: Option<Candidacy>,
     pub clock: Arc<dyn Clock>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { which: Controller::ALL.into(), root_ca_pem: None, clock: SystemClock::shared() }
+        Options {
+            which: Controller::ALL.into(),
+            root_ca_pem: None,
+            election: None,
+            clock: SystemClock::shared(),
+        }
     }
 }
 
@@ -133,6 +141,11 @@ impl Drop for Scope {
 /// Runs the chosen controllers until shutdown. They wait for their caches themselves; an API that is away is
 /// waited for.
 pub async fn run(client: Client, options: Options, shutdown: Shutdown) {
+    let work = |stop| act(client.clone(), &options, stop);
+    while_leading(&client, options.election.as_ref(), &options.clock, &shutdown, work).await;
+}
+
+async fn act(client: Client, options: &Options, shutdown: Shutdown) {
     let tasks = Tasks::new(shutdown.child());
     let context = Context::start(client, Arc::clone(&options.clock), tasks.clone());
     for controller in &options.which {

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use client::Cache;
 use client::events::{Recorder, Speaker};
+use client::lease::{Candidacy, while_leading};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::{Api, Client};
 use process::{Clock, Shutdown, SystemClock, Tasks};
@@ -32,17 +33,28 @@ const NOT_ENDED: &str = "status.phase!=Succeeded,status.phase!=Failed";
 pub struct Options {
     /// Pods with this `spec.schedulerName` are its own.
     pub name: String,
+    /// Where several processes schedule: only the one that leads does. `None`: this is the only one.
+    pub election: Option<Candidacy>,
     pub clock: Arc<dyn Clock>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { name: api::well_known::DEFAULT_SCHEDULER.to_owned(), clock: SystemClock::shared() }
+        Options {
+            name: api::well_known::DEFAULT_SCHEDULER.to_owned(),
+            election: None,
+            clock: SystemClock::shared(),
+        }
     }
 }
 
 /// Schedules until shutdown. Waits for its caches first; an API that is away is waited for.
 pub async fn run(client: Client, options: Options, shutdown: Shutdown) {
+    let work = |stop| schedule(client.clone(), options.clone(), stop);
+    while_leading(&client, options.election.as_ref(), &options.clock, &shutdown, work).await;
+}
+
+async fn schedule(client: Client, options: Options, shutdown: Shutdown) {
     let tasks = Tasks::new(shutdown.child());
     let clock = &options.clock;
     let pods = Cache::<Pod>::builder(Api::all(client.clone()));

@@ -34,6 +34,50 @@ pub struct Elector {
     clock: Arc<dyn Clock>,
 }
 
+/// Which lease to compete for, and as whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidacy {
+    pub namespace: String,
+    pub name: String,
+    /// Must differ between candidates: upstream uses `<hostname>_<uuid>`.
+    pub identity: String,
+}
+
+impl Candidacy {
+    /// For a lease in `kube-system`, as an identity that no other process has.
+    pub fn for_component(name: &str, host: &str) -> Candidacy {
+        Candidacy {
+            namespace: "kube-system".to_owned(),
+            name: name.to_owned(),
+            identity: format!("{host}_{}", uuid::Uuid::new_v4()),
+        }
+    }
+}
+
+/// Runs `work` until shutdown: at once without a candidacy, else whenever and as long as this candidate leads.
+/// Each time `work` gets a signal of its own that says when to stop.
+pub async fn while_leading<F, Fut>(
+    client: &Client,
+    candidacy: Option<&Candidacy>,
+    clock: &Arc<dyn Clock>,
+    shutdown: &Shutdown,
+    mut work: F,
+) where
+    F: FnMut(Shutdown) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let Some(Candidacy { namespace, name, identity }) = candidacy else {
+        return work(shutdown.clone()).await;
+    };
+    let elector = Elector::new(client.clone(), namespace, name, identity, Arc::clone(clock));
+    while !shutdown.is_cancelled() {
+        match elector.lead(shutdown, &mut work).await {
+            Lost::Finished | Lost::Shutdown => return,
+            Lost::Lease => tracing::warn!(lease = name, "lost the lease, competing again"),
+        }
+    }
+}
+
 /// Why leading ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lost {
@@ -97,7 +141,11 @@ impl Elector {
         let mut work = std::pin::pin!(work(stop.clone()));
         let lost = tokio::select! {
             // The work keeps its state in its own future, which is only dropped after it has returned below.
-            () = &mut work => return self.release_as(Lost::Finished).await,
+            () = &mut work => {
+                // Work that hears of the shutdown may end before this task does.
+                let lost = if shutdown.is_cancelled() { Lost::Shutdown } else { Lost::Finished };
+                return self.release_as(lost).await;
+            }
             () = self.hold() => Lost::Lease,
             () = shutdown.cancelled() => Lost::Shutdown,
         };
@@ -182,7 +230,13 @@ impl Elector {
         }
         let patience = Duration::from_secs(RETRY_SECONDS);
         // Best effort: a lease that is not released runs out.
-        let _ = tokio::time::timeout(patience, self.release()).await;
+        match tokio::time::timeout(patience, self.release()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(lease = %self.name, error = %error, "cannot give the lease back")
+            }
+            Err(_) => tracing::warn!(lease = %self.name, "cannot give the lease back in time"),
+        }
         lost
     }
 
@@ -192,7 +246,7 @@ impl Elector {
         if spec.holder_identity.as_deref() != Some(self.identity.as_str()) {
             return Ok(());
         }
-        spec.holder_identity = Some(String::new());
+        spec.holder_identity = None;
         // Upstream's releaser shortens the lease to one second.
         spec.lease_duration_seconds = Some(1);
         lease.metadata.managed_fields = None;
@@ -339,7 +393,7 @@ mod tests {
         me.api.call().await.json(200, &lease("me", "2026-01-01T00:00:00.000000Z"));
         let mut release = me.api.call().await;
         let written = release.body().await;
-        assert_eq!(written["spec"]["holderIdentity"], "");
+        assert_eq!(written["spec"]["holderIdentity"], Value::Null);
         release.json(200, &written);
         assert_eq!(me.led.await.expect("led"), Lost::Shutdown);
     }

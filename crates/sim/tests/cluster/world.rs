@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use apiserver::access::User;
 use apiserver::{Config, Server};
+use client::lease::Candidacy;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{ListParams, PostParams};
@@ -50,13 +51,21 @@ impl World {
 
     /// The control plane, its controllers by this clock.
     pub async fn without_nodes(clock: Arc<dyn Clock>) -> World {
+        let world = World::without_controllers().await;
+        let root_ca_pem = Some("PEM".into());
+        let options = controllers::Options { root_ca_pem, clock, ..controllers::Options::default() };
+        let (client, stop) =
+            (world.server.client_for(User::controllers()), world.tasks.shutdown_signal().clone());
+        world.tasks.spawn("controllers", controllers::run(client, options, stop));
+        world
+    }
+
+    /// API server and scheduler alone.
+    pub async fn without_controllers() -> World {
         let config = Config { clock: SystemClock::shared(), node_tls: None, metrics: None };
         let server = Server::new(Arc::new(MemoryStore::new()), config).await.expect("the server starts");
         let tasks = Tasks::new(Shutdown::new());
         let stop = || tasks.shutdown_signal().clone();
-        let root_ca_pem = Some("PEM".into());
-        let options = controllers::Options { root_ca_pem, clock, ..controllers::Options::default() };
-        tasks.spawn("controllers", controllers::run(server.client_for(User::controllers()), options, stop()));
         let options = scheduler::Options::default();
         tasks.spawn("scheduler", scheduler::run(server.client_for(User::scheduler()), options, stop()));
         World { client: server.client_for(User::admin()), server, tasks }
@@ -71,6 +80,21 @@ impl World {
         let (client, stop) = (self.server.client_for(User::admin()), tasks.shutdown_signal().clone());
         tasks.spawn(prefix, async move { drop(sim::run(client, options, stop).await) });
         Nodes(tasks)
+    }
+
+    /// A further set of controllers, which competes with others of the same candidacy; it ends with the shutdown
+    /// of what is returned.
+    pub fn candidate(&self, identity: &str) -> Tasks {
+        let election = Some(Candidacy {
+            namespace: "kube-system".to_owned(),
+            name: "controllers".to_owned(),
+            identity: identity.to_owned(),
+        });
+        let tasks = Tasks::new(self.tasks.shutdown_signal().child());
+        let options = controllers::Options { election, ..controllers::Options::default() };
+        let (client, stop) = (self.server.client_for(User::controllers()), tasks.shutdown_signal().clone());
+        tasks.spawn(identity, controllers::run(client, options, stop));
+        tasks
     }
 
     /// Waits until `count` nodes are ready and nothing keeps Pods off them.
