@@ -23,6 +23,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = Config::new("n1", root);
     config.manifest = Some(PathBuf::from(manifests));
     config.log_root = log_root;
+    if let Ok(endpoint) = std::env::var("ENDPOINT") {
+        config.runtime = agent::RuntimeChoice::Socket(endpoint);
+    }
     let tasks = Tasks::new(Shutdown::new());
     let agent = Agent::start(config, &tasks).await?;
     if agent.ready().await {

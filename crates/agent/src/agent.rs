@@ -23,7 +23,7 @@ use crate::context::{NodeContext, STARTS_AT_ONCE_MAX};
 use crate::http::{self, HttpError};
 use crate::logs;
 use crate::mirror::{MirrorKeeper, Mirrors};
-use crate::network::{NetworkError, PodNetwork, Subnet};
+use crate::network::{NetworkError, PodNetwork, Subnet, short_name};
 use crate::node::facts::{Facts, find_node_ip};
 use crate::node::{Identity, NodeKeeper};
 use crate::pods::{Inputs, Pods};
@@ -105,6 +105,7 @@ impl Agent {
         });
         let context = Arc::new(NodeContext {
             node_name: config.node_name.clone(),
+            agent_id: short_name(&config.root_dir),
             log_root: config.log_root.clone(),
             runtime,
             runtime_name: "containerd".to_owned(),
@@ -178,11 +179,11 @@ impl Agent {
     }
 }
 
+/// Tells when our own containerd is up.
+type Up = watch::Receiver<SupervisorState>;
+
 /// Connects to the runtime, and starts ours where it is ours. The receiver tells when ours is up.
-fn start_runtime(
-    config: &Config,
-    tasks: &Tasks,
-) -> Result<(Arc<dyn Runtime>, Option<watch::Receiver<SupervisorState>>), StartError> {
+fn start_runtime(config: &Config, tasks: &Tasks) -> Result<(Arc<dyn Runtime>, Option<Up>), StartError> {
     let connect = |endpoint: &str| {
         RemoteRuntime::connect(endpoint)
             .map(|runtime| Arc::new(runtime) as Arc<dyn Runtime>)
@@ -190,7 +191,12 @@ fn start_runtime(
     };
     match &config.runtime {
         RuntimeChoice::Given(runtime) => Ok((Arc::clone(runtime), None)),
-        RuntimeChoice::Socket(endpoint) => Ok((connect(endpoint)?, None)),
+        RuntimeChoice::Socket(endpoint) => {
+            let note = Layout::of(&config.root_dir).external_endpoint();
+            std::fs::write(&note, endpoint)
+                .map_err(|source| StartError::RootDir { path: note.clone(), source })?;
+            Ok((connect(endpoint)?, None))
+        }
         RuntimeChoice::Managed => {
             let network = PodNetwork::of(&config.root_dir, &config.pod_cidr).map_err(StartError::Network)?;
             let runtime = connect(&socket_uri(&config.root_dir))?;
@@ -215,12 +221,7 @@ struct Parts {
 }
 
 impl Parts {
-    async fn start(
-        self,
-        up: Option<watch::Receiver<SupervisorState>>,
-        ready: watch::Sender<bool>,
-        tasks: &Tasks,
-    ) {
+    async fn start(self, up: Option<Up>, ready: watch::Sender<bool>, tasks: &Tasks) {
         if let Some(mut up) = up
             && up.wait_for(|state| matches!(state, SupervisorState::Running { .. })).await.is_err()
         {

@@ -19,6 +19,7 @@ use crate::cgroup::Hierarchies;
 use crate::resolv::Resolver;
 use crate::runtime_events::Watchers;
 use crate::spec::PodId;
+use crate::spec::sandbox::SandboxNode;
 use crate::volume::Volumes;
 
 /// How many sandboxes and containers are started at once: each takes a tenth of a second of CPU time and more, and
@@ -28,6 +29,8 @@ pub const STARTS_AT_ONCE_MAX: usize = 8;
 /// One node agent's shared parts.
 pub struct NodeContext {
     pub node_name: String,
+    /// Tells this agent's sandboxes from another's on the same runtime.
+    pub agent_id: String,
     pub log_root: PathBuf,
     pub runtime: Arc<dyn Runtime>,
     /// Scheme of container ids in a status.
@@ -50,6 +53,10 @@ pub struct NodeContext {
 }
 
 impl NodeContext {
+    pub fn sandbox_node(&self) -> SandboxNode<'_> {
+        SandboxNode { name: &self.node_name, agent: &self.agent_id }
+    }
+
     pub fn host(&self) -> Host {
         Host {
             ips: self.host_ips.clone(),

@@ -259,6 +259,7 @@ impl Pods {
         let strangers: Vec<(String, Seen)> = self
             .snapshot
             .iter()
+            .filter(|(_, seen)| seen.agent.as_deref() == Some(self.context.agent_id.as_str()))
             .filter(|(uid, _)| !self.running.contains_key(*uid) && self.find_wanted(uid).is_none())
             .map(|(uid, seen)| (uid.clone(), seen.clone()))
             .collect();

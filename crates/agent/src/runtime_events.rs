@@ -15,6 +15,8 @@ use podmachine::labels;
 use process::{Clock, Shutdown};
 use tokio::sync::{Notify, mpsc};
 
+use crate::spec::sandbox::AGENT_LABEL;
+
 /// Upstream's relist period; ours where the runtime has no event stream.
 const RELIST_ALONE_MS: u64 = 1_000;
 /// Behind an event stream.
@@ -68,6 +70,11 @@ impl Watchers {
         self.owners.lock().insert(id.to_owned(), uid.to_owned());
     }
 
+    /// Whether a container belongs to a Pod of this agent.
+    pub fn knows(&self, id: &str) -> bool {
+        self.owner(id).is_some()
+    }
+
     fn of(&self, uid: &str) -> Option<Arc<Watcher>> {
         self.by_uid.lock().get(uid).cloned()
     }
@@ -84,6 +91,8 @@ pub struct Seen {
     pub name: String,
     pub namespace: String,
     pub sandboxes: BTreeMap<String, bool>,
+    /// The agent that made a sandbox of it, by its label.
+    pub agent: Option<String>,
     /// Container id → (name, state as a number).
     pub containers: BTreeMap<String, (String, u8)>,
 }
@@ -205,6 +214,7 @@ fn snapshot(sandboxes: &[Sandbox], containers: &[Container]) -> Snapshot {
         let seen = pods.entry(sandbox.uid.clone()).or_default();
         seen.name.clone_from(&sandbox.name);
         seen.namespace.clone_from(&sandbox.namespace);
+        seen.agent = sandbox.labels.get(AGENT_LABEL).cloned();
         seen.sandboxes.insert(sandbox.id.0.clone(), sandbox.state == SandboxState::Ready);
     }
     for container in containers {

@@ -138,7 +138,7 @@ async fn agent_that_comes_back_adopts_what_runs() {
     node.write("web.yaml", "web:1");
     let before = node.one().await;
     first.stop().await;
-    assert_eq!(node.running(), [before.clone()], "stopping the agent stops no container");
+    assert_eq!(node.running(), std::slice::from_ref(&before), "stopping the agent stops no container");
 
     let second = node.start().await;
     let status = eventually("a status", async || second.status().filter(|status| status.ready)).await;
@@ -243,7 +243,8 @@ async fn runtime_that_was_away_is_used_again_and_nothing_is_started_twice() {
         (now.len() == 1 && now[0] != before).then_some(())
     })
     .await;
-    let ready = node.runtime.sandboxes().into_iter().filter(|sandbox| sandbox.state == SandboxState::Ready).count();
+    let ready =
+        node.runtime.sandboxes().into_iter().filter(|sandbox| sandbox.state == SandboxState::Ready).count();
     assert_eq!(ready, 1);
     running.stop().await;
 }

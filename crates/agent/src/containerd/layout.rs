@@ -41,6 +41,11 @@ impl Layout {
         self.folder.join("containerd.pid")
     }
 
+    /// Where an agent that uses somebody else's runtime notes whose, for taking down its Pods later.
+    pub fn external_endpoint(&self) -> PathBuf {
+        self.root_dir.join("runtime-endpoint")
+    }
+
     pub fn log(&self) -> PathBuf {
         self.folder.join("containerd.log")
     }

@@ -15,6 +15,9 @@ use tokio::process::Command;
 use super::ContainerdError;
 use super::layout::{Layout, find};
 
+/// A mount point is mounted on at most this often: once by us, once more by each copy that comes back shared.
+const MOUNT_LAYERS_MAX: usize = 8;
+
 /// How to start a program where containerd lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -118,17 +121,24 @@ pub async fn prepare(layout: &Layout) -> Result<Place, ContainerdError> {
     Ok(Place::Pinned(pin))
 }
 
-/// Unmounts what [`prepare`] made; what is not there is fine.
-pub fn release(layout: &Layout) -> Vec<String> {
-    let mut faults = Vec::new();
-    // Innermost first: everything under the node's folder, ours and what Pods' volumes left.
-    let Ok(table) = mount_table() else { return vec!["read /proc/self/mountinfo".to_owned()] };
-    for row in table.iter().rev().filter(|row| row.mount_point.starts_with(&layout.root_dir)) {
-        if let Err(error) = unmount(&row.mount_point, UnmountFlags::DETACH) {
-            faults.push(format!("unmount {}: {error}", row.mount_point.display()));
+/// Unmounts everything under the node's folder: ours, and what Pods' volumes left. An error names what is still
+/// mounted: then nothing may be removed there, since it might be the node's own data.
+pub fn release(layout: &Layout) -> Result<(), String> {
+    // Mounts may lie upon each other; each pass takes one layer.
+    for _ in 0..MOUNT_LAYERS_MAX {
+        let table = mount_table().map_err(|error| format!("read /proc/self/mountinfo: {error}"))?;
+        let mut left =
+            table.iter().rev().filter(|row| row.mount_point.starts_with(&layout.root_dir)).peekable();
+        if left.peek().is_none() {
+            return Ok(());
+        }
+        // Innermost first.
+        for row in left {
+            unmount(&row.mount_point, UnmountFlags::DETACH)
+                .map_err(|error| format!("unmount {}: {error}", row.mount_point.display()))?;
         }
     }
-    faults
+    Err(format!("something mounts under {} again and again", layout.root_dir.display()))
 }
 
 pub async fn run(program: &str, mut command: Command) -> Result<String, ContainerdError> {

@@ -20,8 +20,9 @@ use super::mounts;
 use super::supervise::{running, wait_for_end};
 use crate::cgroup::Hierarchies;
 use crate::logs;
-use crate::network::bridge_name;
+use crate::network::{bridge_name, short_name};
 use crate::spec::PodId;
+use crate::spec::sandbox::AGENT_LABEL;
 
 /// Grace of containers that are taken down with their node; a Pod's own when it is shorter.
 const GRACE_SECONDS_MAX: u64 = 30;
@@ -52,9 +53,15 @@ pub async fn teardown(root_dir: &Path, log_root: &Path) -> Result<(), TeardownEr
     let layout = Layout::of(root_dir);
     let mut told = Teardown::default();
     let cgroups = Hierarchies::find(root_dir);
+    if let Ok(endpoint) = std::fs::read_to_string(layout.external_endpoint()) {
+        let runtime = RemoteRuntime::connect(endpoint.trim()).map_err(TeardownError::Connect)?;
+        let ours = Filter::label(AGENT_LABEL, short_name(root_dir));
+        stop_pods(Arc::new(runtime), &ours, log_root, &mut told).await;
+        let _ = std::fs::remove_file(layout.external_endpoint());
+    }
     if let Some(pid) = running(&layout) {
         let runtime = RemoteRuntime::connect(&socket_uri(root_dir)).map_err(TeardownError::Connect)?;
-        stop_pods(Arc::new(runtime), log_root, &mut told).await;
+        stop_pods(Arc::new(runtime), &Filter::default(), log_root, &mut told).await;
         end_containerd(pid, &mut told).await;
     }
     kill_all(&cgroups, &layout, &mut told).await;
@@ -62,7 +69,10 @@ pub async fn teardown(root_dir: &Path, log_root: &Path) -> Result<(), TeardownEr
         told.faults.push(format!("remove control groups {}: {error}", cgroups.parent()));
     }
     remove_bridge(root_dir, &mut told).await;
-    told.faults.extend(mounts::release(&layout));
+    if let Err(fault) = mounts::release(&layout) {
+        told.faults.push(fault);
+        return Err(TeardownError::Left { faults: told.faults });
+    }
     for folder in [layout.state(), layout.pods(), layout.namespace_folder(), root_dir.join("cni")] {
         match std::fs::remove_dir_all(&folder) {
             Ok(()) => told.done.push(format!("removed {}", folder.display())),
@@ -82,8 +92,8 @@ pub async fn teardown(root_dir: &Path, log_root: &Path) -> Result<(), TeardownEr
     if told.faults.is_empty() { Ok(()) } else { Err(TeardownError::Left { faults: told.faults }) }
 }
 
-async fn stop_pods(runtime: Arc<dyn Runtime>, log_root: &Path, told: &mut Teardown) {
-    let sandboxes = match runtime.list_sandboxes(&Filter::default()).await {
+async fn stop_pods(runtime: Arc<dyn Runtime>, which: &Filter, log_root: &Path, told: &mut Teardown) {
+    let sandboxes = match runtime.list_sandboxes(which).await {
         Ok(sandboxes) => sandboxes,
         Err(error) => {
             told.faults.push(format!("list Pods: {error}"));

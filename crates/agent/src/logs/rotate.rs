@@ -39,6 +39,9 @@ pub async fn run(context: Arc<NodeContext>, shutdown: Shutdown) {
 }
 
 async fn rotate_if_due(context: &NodeContext, id: &ContainerId) {
+    if !context.watchers.knows(id.as_str()) {
+        return;
+    }
     let Some(path) = log_of(context, id).await else { return };
     if fs::metadata(&path).map_or(0, |file| file.len()) < LOG_BYTES_MAX {
         return;

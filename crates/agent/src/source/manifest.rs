@@ -254,10 +254,10 @@ fn validate(pod: &Pod) -> Result<(), ManifestError> {
     if uid.len() > UID_BYTES_MAX || !uid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         return Err(invalid("metadata.uid", format!("{uid:?}: only letters, digits and '-' here")));
     }
-    if pod.spec.as_ref().is_none_or(|spec| spec.containers.is_empty()) {
-        return Err(invalid("spec.containers", "Required value".to_owned()));
+    match api::validate::pod_create(pod).into_iter().next() {
+        None => Ok(()),
+        Some(error) => Err(invalid(&error.path, error.body())),
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -268,7 +268,7 @@ mod tests {
         "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n  - {name: a, image: b}\n";
 
     fn origin() -> Origin<'static> {
-        Origin { node_name: "Node-A", path: "/m/web.yaml", seen_at: Timestamp::UNIX_EPOCH }
+        Origin { node_name: "node-a", path: "/m/web.yaml", seen_at: Timestamp::UNIX_EPOCH }
     }
 
     fn read(text: &str) -> Result<Pod, ManifestError> {
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn name_gets_the_node_in_lower_case_and_the_annotations_say_where_it_is_from() {
+    fn name_gets_the_nodes_as_suffix_and_the_annotations_say_where_it_is_from() {
         let pod = read(POD).unwrap();
         let meta = &pod.metadata;
         assert_eq!(meta.name.as_deref(), Some("web-node-a"));
@@ -284,7 +284,7 @@ mod tests {
         let annotations = meta.annotations.as_ref().unwrap();
         assert_eq!(annotations["kubernetes.io/config.hash"], *meta.uid.as_ref().unwrap());
         assert_eq!(annotations["kubernetes.io/config.source"], "file");
-        assert_eq!(pod.spec.as_ref().unwrap().node_name.as_deref(), Some("Node-A"));
+        assert_eq!(pod.spec.as_ref().unwrap().node_name.as_deref(), Some("node-a"));
         let tolerations = pod.spec.unwrap().tolerations.unwrap();
         assert!(tolerations.iter().any(|t| t.operator.as_deref() == Some("Exists")
             && t.effect.as_deref() == Some("NoExecute")

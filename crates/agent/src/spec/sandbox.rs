@@ -11,6 +11,18 @@ use crate::cgroup::PodCgroup;
 /// A host name is at most this long (RFC 1123, and the kernel's own limit is 64).
 const HOSTNAME_BYTES_MAX: usize = 63;
 
+/// On every sandbox that an agent of ours made; its value tells agents on one runtime apart. What lacks it belongs to
+/// somebody else and is left alone.
+pub const AGENT_LABEL: &str = "everynode.dev/agent";
+
+/// Whose sandbox it is.
+#[derive(Debug, Clone, Copy)]
+pub struct SandboxNode<'a> {
+    pub name: &'a str,
+    /// The value of [`AGENT_LABEL`].
+    pub agent: &'a str,
+}
+
 /// The sandbox of a Pod. The same arguments give the same configuration.
 pub fn sandbox_config(
     pod: &Pod,
@@ -18,22 +30,24 @@ pub fn sandbox_config(
     log_root: &Path,
     dns: Option<cri::Dns>,
     cgroup: &PodCgroup,
-    node_name: &str,
+    node: &SandboxNode<'_>,
 ) -> SandboxConfig {
     let id = PodId::of(pod);
     let default = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&default);
+    let mut labels = podmachine::labels::sandbox_labels(pod);
+    labels.insert(AGENT_LABEL.to_owned(), node.agent.to_owned());
     SandboxConfig {
         name: id.name.clone(),
         namespace: id.namespace.clone(),
         uid: id.uid.clone(),
         attempt,
         // On the node's network the node's own name holds; setting another is refused by the kernel.
-        hostname: if api::pod::is_host_network(pod) { String::new() } else { hostname(pod, node_name) },
+        hostname: if api::pod::is_host_network(pod) { String::new() } else { hostname(pod, node.name) },
         log_directory: id.log_folder(log_root).display().to_string(),
         dns,
         port_mappings: port_mappings(spec),
-        labels: podmachine::labels::sandbox_labels(pod),
+        labels,
         annotations: pod.metadata.annotations.clone().unwrap_or_default(),
         cgroup_parent: cgroup.path.clone(),
         sysctls: spec
@@ -116,7 +130,8 @@ mod tests {
     use super::*;
 
     fn pod(spec: serde_json::Value) -> Pod {
-        serde_json::from_value(serde_json::json!({"metadata": {"name": "p", "namespace": "n"}, "spec": spec})).unwrap()
+        serde_json::from_value(serde_json::json!({"metadata": {"name": "p", "namespace": "n"}, "spec": spec}))
+            .unwrap()
     }
 
     #[test]
@@ -126,7 +141,8 @@ mod tests {
         assert_eq!(hostname(&plain, "node"), "p");
         let named = pod(serde_json::json!({"containers": containers, "hostname": "h"}));
         assert_eq!(hostname(&named, "node"), "h");
-        let on_host = pod(serde_json::json!({"containers": containers, "hostNetwork": true, "hostname": "h"}));
+        let on_host =
+            pod(serde_json::json!({"containers": containers, "hostNetwork": true, "hostname": "h"}));
         assert_eq!(hostname(&on_host, "node"), "node");
         let mut long = plain;
         long.metadata.name = Some(format!("{}-{}", "a".repeat(62), "b".repeat(40)));
@@ -137,7 +153,14 @@ mod tests {
     fn sandbox_on_the_nodes_network_sets_no_host_name() {
         let on_host = pod(serde_json::json!({"containers": [{"name": "c"}], "hostNetwork": true}));
         let cgroup = PodCgroup { path: "/x".to_owned() };
-        let config = sandbox_config(&on_host, 0, Path::new("/logs"), None, &cgroup, "node");
+        let config = sandbox_config(
+            &on_host,
+            0,
+            Path::new("/logs"),
+            None,
+            &cgroup,
+            &SandboxNode { name: "node", agent: "a" },
+        );
         assert_eq!(config.hostname, "");
         assert_eq!(config.security.namespaces.network, NamespaceMode::Node);
     }

@@ -139,14 +139,8 @@ async fn create_sandbox(order: &Order, attempt: u32) -> Outcome {
         Some(cgroups) => cgroups.pod(&id.uid),
         None => crate::cgroup::PodCgroup { path: String::new() },
     };
-    let config = sandbox_config(
-        pod,
-        attempt,
-        &context.log_root,
-        Some(context.resolver.of(pod)),
-        &cgroup,
-        &context.node_name,
-    );
+    let dns = Some(context.resolver.of(pod));
+    let config = sandbox_config(pod, attempt, &context.log_root, dns, &cgroup, &context.sandbox_node());
     if context.cgroups.is_some()
         && let Err(error) = std::fs::create_dir_all(&config.log_directory)
     {

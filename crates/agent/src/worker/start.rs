@@ -29,8 +29,14 @@ pub async fn start(order: &Order, wanted: StartContainer) -> Result<String, Fail
         None => crate::cgroup::PodCgroup { path: String::new() },
     };
     // Only names and the log folder are read from it here; DNS was settled with the sandbox.
-    let sandbox =
-        sandbox_config(pod, wanted.sandbox_attempt, &context.log_root, None, &cgroup, &context.node_name);
+    let sandbox = sandbox_config(
+        pod,
+        wanted.sandbox_attempt,
+        &context.log_root,
+        None,
+        &cgroup,
+        &context.sandbox_node(),
+    );
 
     let Ok(_turn) = context.starts.acquire().await else {
         return Err(Failure::Unavailable("the agent is ending".to_owned()));
