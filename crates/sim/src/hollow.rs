@@ -252,10 +252,8 @@ impl HollowNode {
         }
     }
 
-    /// 10.64.0.0/10, one address a node.
     fn host_ip(&self) -> [u8; 4] {
-        let [_, high, middle, low] = self.number.to_be_bytes();
-        [10, 64 | (high & 0x3f), middle, low]
+        host_ip(self.number)
     }
 
     /// 100.0.0.0/8 by node and place: unique among the first 65 536 nodes.
@@ -263,4 +261,10 @@ impl HollowNode {
         let [_, _, middle, low] = self.number.to_be_bytes();
         [100, middle, low, place]
     }
+}
+
+/// 10.64.0.0/10, one address a node.
+pub(crate) fn host_ip(number: u32) -> [u8; 4] {
+    let [_, high, middle, low] = number.to_be_bytes();
+    [10, 64 | (high & 0x3f), middle, low]
 }

@@ -1,15 +1,18 @@
 //! Simulated nodes against any Kubernetes API: a control plane sees a fleet, and no container runs.
 //!
-//! A [`hollow`] node registers, keeps its lease, takes the Pods bound to it through their life with seeded latencies
-//! ([`latency`]), and lets go of the deleted ones. What a Pod does next is a pure function ([`life`]). An observer
-//! watches all Pods and reports how long each step took ([`report`]). The control plane is not in here: it is
-//! whatever answers behind the client.
+//! Nodes are of two kinds ([`NodeKind`]). An [`agent_node`] is the real node agent on the fake container runtime. A
+//! [`hollow`] one is the least that a control plane takes for a node, and thousands fit into a process: it registers,
+//! keeps its lease, takes the Pods bound to it through their life with seeded latencies ([`latency`]), and lets go of
+//! the deleted ones; what a Pod does next is a pure function ([`life`]). An observer watches all Pods and reports how
+//! long each step took ([`report`]). The control plane is not in here: it is whatever answers behind the client.
 
+pub mod agent_node;
 pub mod hollow;
 pub mod latency;
 pub mod life;
 pub mod report;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +21,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 use process::{Clock, Shutdown, SystemClock, Tasks};
 
+use agent_node::AgentNode;
 use hollow::HollowNode;
 use latency::Latencies;
 use report::{Observer, Report};
@@ -39,7 +43,18 @@ pub struct SimOptions {
     /// The same seed gives the same latencies.
     pub seed: u64,
     pub latencies: Latencies,
+    pub kind: NodeKind,
     pub clock: Arc<dyn Clock>,
+}
+
+/// What a simulated node is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeKind {
+    Hollow,
+    /// The node agent itself on the fake runtime; each keeps its files in a folder of its own under this one.
+    Agent {
+        root_dir: PathBuf,
+    },
 }
 
 impl Default for SimOptions {
@@ -49,6 +64,7 @@ impl Default for SimOptions {
             name_prefix: "hollow".to_owned(),
             seed: 1,
             latencies: Latencies::default(),
+            kind: NodeKind::Hollow,
             clock: SystemClock::shared(),
         }
     }
@@ -59,15 +75,19 @@ pub async fn run(client: Client, options: SimOptions, shutdown: Shutdown) -> Rep
     let tasks = Tasks::new(shutdown.child());
     let observed = Cache::<Pod>::builder(Api::all(client.clone())).clock(options.clock.clone()).start(&tasks);
     for number in 0..options.nodes.min(NODES_MAX) {
-        let node = HollowNode {
-            name: format!("{}-{number:05}", options.name_prefix),
-            number,
-            seed: options.seed,
-            latencies: options.latencies,
-            client: client.clone(),
-            clock: Arc::clone(&options.clock),
-        };
-        node.start(&tasks);
+        let name = format!("{}-{number:05}", options.name_prefix);
+        let (seed, latencies, client, clock) =
+            (options.seed, options.latencies, client.clone(), Arc::clone(&options.clock));
+        match &options.kind {
+            NodeKind::Hollow => HollowNode { name, number, seed, latencies, client, clock }.start(&tasks),
+            NodeKind::Agent { root_dir } => {
+                let root_dir = root_dir.join(&name);
+                let node = AgentNode { name, number, seed, latencies, client, clock, root_dir };
+                if let Err(error) = node.start(&tasks).await {
+                    tracing::error!(number, error = %error, "a node does not start");
+                }
+            }
+        }
     }
     let mut observer = Observer::new(&options.name_prefix);
     let mut changes = observed.subscribe();

@@ -107,20 +107,8 @@ async fn a_new_namespace_gets_its_account_and_certificate_and_a_deleted_one_is_e
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_fits_nowhere_says_why_and_runs_when_it_does() {
     let world = World::start(2).await;
-    let nodes: Api<Node> = Api::all(world.client.clone());
-    let cordon = |on: bool| Patch::Merge(json!({"spec": {"unschedulable": on}}));
-    for node in ["hollow-00000", "hollow-00001"] {
-        nodes.patch(node, &PatchParams::default(), &cordon(true)).await.expect("cordon");
-    }
-    world
-        .eventually("both are tainted", || async {
-            let nodes = nodes.list(&ListParams::default()).await.expect("list").items;
-            let tainted = nodes.iter().filter(|n| n.spec.iter().any(|s| s.taints.is_some())).count();
-            (tainted == 2).then_some(()).ok_or(format!("{tainted} tainted"))
-        })
-        .await;
-    let pod: Value =
-        json!({"metadata": {"name": "plain"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let pod: Value = json!({"metadata": {"name": "plain"}, "spec": {
+        "nodeSelector": {"disk": "fast"}, "containers": [{"name": "c", "image": "i"}]}});
     let pods = world.api::<Pod>("default");
     let pod = serde_json::from_value(pod).expect("Pod");
     world
@@ -128,15 +116,19 @@ async fn a_pod_that_fits_nowhere_says_why_and_runs_when_it_does() {
             pods.create(&PostParams::default(), &pod).await.map_err(|error| error.to_string())
         })
         .await;
-    let message = world
+    let expected = "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector. \
+        preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.";
+    world
         .eventually("the Pod says why not", || async {
             let pod = pods.get("plain").await.expect("get");
             let condition = api::pod::condition(&pod, "PodScheduled").cloned();
-            condition.and_then(|condition| condition.message).ok_or("no condition".to_owned())
+            let message = condition.and_then(|condition| condition.message);
+            (message.as_deref() == Some(expected)).then_some(()).ok_or(format!("{:?}", pod.status))
         })
         .await;
-    assert!(message.starts_with("0/2 nodes are available: 2 node(s) were unschedulable."), "{message}");
-    nodes.patch("hollow-00001", &PatchParams::default(), &cordon(false)).await.expect("uncordon");
+    let nodes: Api<Node> = Api::all(world.client.clone());
+    let label = Patch::Merge(json!({"metadata": {"labels": {"disk": "fast"}}}));
+    nodes.patch("hollow-00001", &PatchParams::default(), &label).await.expect("label");
     world
         .eventually("the Pod runs", || async {
             let pod = pods.get("plain").await.expect("get");
@@ -144,5 +136,28 @@ async fn a_pod_that_fits_nowhere_says_why_and_runs_when_it_does() {
         })
         .await;
     assert_eq!(api::pod::node_name(&pods.get("plain").await.expect("get")), Some("hollow-00001"));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn real_agents_on_the_fake_runtime_run_a_daemon_set_and_stop_it() {
+    let world = World::without_nodes(process::SystemClock::shared()).await;
+    let folder = tempfile::tempdir().expect("folder");
+    let _nodes = world.agents("real", 3, folder.path());
+    world.schedulable(3).await;
+    world.create_daemon_set("default", "agent").await;
+    world.all_ready("default", "agent", 3).await;
+    for pod in world.pods("default").await {
+        let statuses = pod.status.and_then(|status| status.container_statuses).unwrap_or_default();
+        assert!(statuses.iter().all(|status| status.ready), "{statuses:?}");
+    }
+    let sets = world.api::<DaemonSet>("default");
+    sets.delete("agent", &DeleteParams::foreground()).await.expect("delete");
+    world
+        .eventually("the set goes after its Pods", || async {
+            let there = sets.get_opt("agent").await.expect("get").is_some();
+            (!there).then_some(()).ok_or(format!("{} pods", world.pods("default").await.len()))
+        })
+        .await;
     world.end().await;
 }

@@ -1,6 +1,7 @@
 //! The cluster that tests run in.
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,8 @@ use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use process::{Clock, Shutdown, SystemClock, Tasks};
 use serde_json::json;
-use sim::SimOptions;
 use sim::latency::{Latencies, Range};
+use sim::{NodeKind, SimOptions};
 use store::memory::MemoryStore;
 
 /// Longest that anything may take: many times what it does, on a busy machine.
@@ -71,14 +72,28 @@ impl World {
         World { client: server.client_for(User::admin()), server, tasks }
     }
 
-    /// Switches nodes on, by this clock. They end with the world at the latest.
+    /// Switches hollow nodes on, by this clock. They end with the world at the latest.
     pub fn nodes(&self, prefix: &str, count: u32, clock: Arc<dyn Clock>) -> Nodes {
+        self.switch_on(SimOptions { nodes: count, clock, ..World::options(prefix) })
+    }
+
+    /// Switches nodes on that are the real agent, with their files in this folder.
+    pub fn agents(&self, prefix: &str, count: u32, folder: &Path) -> Nodes {
+        let kind = NodeKind::Agent { root_dir: folder.to_owned() };
+        self.switch_on(SimOptions { nodes: count, kind, ..World::options(prefix) })
+    }
+
+    fn options(prefix: &str) -> SimOptions {
         let latencies = Latencies { start: Range::millis(5, 30), stop: Range::millis(1, 10) };
-        let name_prefix = prefix.to_owned();
-        let options = SimOptions { nodes: count, latencies, name_prefix, clock, ..SimOptions::default() };
+        SimOptions { latencies, name_prefix: prefix.to_owned(), ..SimOptions::default() }
+    }
+
+    fn switch_on(&self, options: SimOptions) -> Nodes {
         let tasks = Tasks::new(self.tasks.shutdown_signal().child());
         let (client, stop) = (self.server.client_for(User::admin()), tasks.shutdown_signal().clone());
-        tasks.spawn(prefix, async move { drop(sim::run(client, options, stop).await) });
+        tasks.spawn(options.name_prefix.clone(), async move {
+            let _report = sim::run(client, options, stop).await;
+        });
         Nodes(tasks)
     }
 
