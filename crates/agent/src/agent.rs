@@ -22,6 +22,7 @@ use crate::containerd::{Layout, Supervisor, SupervisorState, socket_uri};
 use crate::context::{NodeContext, STARTS_AT_ONCE_MAX};
 use crate::http::{self, HttpError};
 use crate::logs;
+use crate::measures::Measures;
 use crate::mirror::{MirrorKeeper, Mirrors};
 use crate::network::{NetworkError, PodNetwork, Subnet, short_name};
 use crate::node::facts::{Facts, find_node_ip};
@@ -129,6 +130,7 @@ impl Agent {
                 mirrors.clone(),
                 Arc::clone(&config.clock),
             ),
+            measures: Measures::register(&config.metrics),
             board,
             watchers: Arc::new(Watchers::default()),
         });

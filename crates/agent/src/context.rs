@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::board::Board;
 use crate::cgroup::Hierarchies;
+use crate::measures::Measures;
 use crate::resolv::Resolver;
 use crate::runtime_events::Watchers;
 use crate::spec::PodId;
@@ -50,6 +51,7 @@ pub struct NodeContext {
     pub board: Arc<Board>,
     pub watchers: Arc<Watchers>,
     pub statuses: crate::status::Writer,
+    pub measures: Measures,
 }
 
 impl NodeContext {

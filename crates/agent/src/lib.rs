@@ -19,6 +19,7 @@ mod hosts;
 mod http;
 pub mod image;
 mod logs;
+mod measures;
 mod mirror;
 pub mod network;
 mod node;

@@ -148,6 +148,7 @@ impl Pods {
 
     fn take_gone(&mut self, uid: &str) {
         let Some(running) = self.running.remove(uid) else { return };
+        self.context.measures.pods.dec();
         tracing::info!(pod = %running.id, uid, "Pod is gone from this node");
         self.context.watchers.forget(uid);
         self.context.board.remove(uid);
@@ -249,6 +250,7 @@ impl Pods {
         tracing::info!(pod = %id, uid, ?source, "Pod is taken on");
         self.tasks.supervise(format!("pod {id}"), move || worker.clone().run());
         self.running.insert(uid, Running { id, source, desired: sender, watcher, restart: false });
+        self.context.measures.pods.inc();
     }
 
     /// Ends what runs here and no source wants, and what is left of Pods that are long gone.

@@ -192,6 +192,10 @@ impl Worker {
             // The job is lost, and with it its id: begin anew. The supervisor adopts what runs.
             Err(error) => panic!("an action of Pod {} ended without an outcome: {error}", self.id),
         };
+        if let Some(action) = life.running.get(&id) {
+            let failed = matches!(outcome, Outcome::Failed(_));
+            self.context.measures.ended(action_name(action), failed);
+        }
         if let Outcome::Failed(failure) = &outcome {
             let action = life.running.get(&id).map_or("?", action_name);
             tracing::warn!(pod = %self.id, action, %failure, "action failed");

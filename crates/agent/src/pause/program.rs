@@ -201,12 +201,22 @@ mod tests {
         std::fs::write(&path, program(architecture)).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
-            let mut child = std::process::Command::new(&path).spawn().unwrap();
-            let pid = rustix::process::Pid::from_child(&child);
+            let mut child = Reaped(std::process::Command::new(&path).spawn().unwrap());
+            let pid = rustix::process::Pid::from_child(&child.0);
             // The signal may arrive before the program has blocked it; then it dies by it, which says nothing.
-            wait_until_asleep(child.id());
+            wait_until_asleep(child.0.id());
             rustix::process::kill_process(pid, signal).unwrap();
-            assert_eq!(child.wait().unwrap().code(), Some(0));
+            assert_eq!(child.0.wait().unwrap().code(), Some(0));
+        }
+    }
+
+    /// Leaves nothing behind when an assertion fails.
+    struct Reaped(std::process::Child);
+
+    impl Drop for Reaped {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
         }
     }
 
