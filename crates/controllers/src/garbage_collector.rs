@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use process::Tasks;
 
 use crate::Context;
-use crate::kinds::{self, Deletable, Kind};
+use crate::kinds::{self, Deletable, Kind, Served};
 use graph::{Graph, Item, Work};
 
 /// Metadata of an object of any kind.
@@ -83,7 +83,7 @@ impl Collector {
     async fn first_look(self: &Arc<Self>) {
         let caches = loop {
             match kinds::served(&self.context.client).await {
-                Ok(kinds) => break self.watch(kinds),
+                Ok(served) => break self.watch(served),
                 Err(error) => {
                     tracing::warn!(error = %error, "cannot discover the served kinds");
                     self.context.clock.sleep(DISCOVERY_RETRY).await;
@@ -99,19 +99,29 @@ impl Collector {
         loop {
             self.context.clock.sleep(DISCOVERY_PERIOD).await;
             match kinds::served(&self.context.client).await {
-                Ok(kinds) => drop(self.watch(kinds)),
+                Ok(served) => drop(self.watch(served)),
                 Err(error) => tracing::warn!(error = %error, "cannot discover the served kinds"),
             }
         }
     }
 
-    /// Begins to watch kinds that are new, ends watches of those that are gone; returns the new caches.
-    fn watch(self: &Arc<Self>, served: Vec<Kind>) -> Vec<Cache<Meta>> {
-        let by_kind: BTreeMap<_, _> = served
+    /// Begins to watch kinds that are new, ends watches of those that are gone; returns the new caches. Kinds of a
+    /// group that does not answer stay as they were.
+    fn watch(self: &Arc<Self>, served: Served) -> Vec<Cache<Meta>> {
+        let mut by_kind: BTreeMap<_, _> = served
+            .kinds
             .into_iter()
             .map(|kind| ((kind.resource.group.clone(), kind.resource.kind.clone()), kind))
             .collect();
         let mut kinds = self.kinds.lock();
+        for (key, kind) in &kinds.by_kind {
+            if served.silent.contains_key(&key.0) {
+                by_kind.entry(key.clone()).or_insert_with(|| kind.clone());
+            }
+        }
+        for (group, error) in &served.silent {
+            tracing::warn!(group, error, "a group does not answer; its new kinds are not collected");
+        }
         kinds.watches.retain(|key, tasks| {
             let still = by_kind.contains_key(key);
             if !still {

@@ -1,9 +1,25 @@
 //! The kinds that the API serves, by discovery: what to watch, what to delete, where an owner is to be found.
 //!
-//! Knows no kind by name. One version a resource: the one that the server prefers.
+//! Knows no kind by name. One version a resource: the one that the server prefers, else another that has it. A group
+//! that does not answer (an aggregated API that is down) is named, and the others are served all the same.
 
-use kube::discovery::{ApiCapabilities, ApiResource, Discovery, Scope, verbs};
+use std::collections::BTreeMap;
+
+use futures::stream::{self, StreamExt};
+use kube::discovery::{self, ApiCapabilities, ApiResource, Scope, verbs};
 use kube::{Client, Error};
+
+/// Discovery documents asked for at once.
+const DOCUMENTS_AT_ONCE_MAX: usize = 8;
+
+/// What discovery found.
+#[derive(Debug, Default)]
+pub struct Served {
+    /// Ordered by group and kind.
+    pub kinds: Vec<Kind>,
+    /// Groups of which a version did not answer, with the reason: what they serve is not known now.
+    pub silent: BTreeMap<String, String>,
+}
 
 /// One served resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,20 +44,53 @@ pub enum Deletable {
     AsCollection,
 }
 
-/// All served kinds, ordered by group and plural.
-pub async fn served(client: &Client) -> Result<Vec<Kind>, Error> {
-    let discovery = Discovery::new(client.clone()).run().await?;
-    let mut kinds: Vec<Kind> = discovery
-        .groups()
+/// All served kinds. Fails only if not even the groups are known.
+pub async fn served(client: &Client) -> Result<Served, Error> {
+    let mut versions = vec![("v1".to_owned(), String::new())];
+    for group in client.list_api_groups().await?.groups {
         // COMPAT(extensions): whatever this group serves is also served, as the same objects, by another.
-        .filter(|group| group.name() != "extensions")
-        .flat_map(|group| group.recommended_resources())
-        .map(|(resource, capabilities)| Kind::new(resource, &capabilities))
-        .collect();
-    kinds.sort_by(|a, b| {
-        (&a.resource.group, &a.resource.plural).cmp(&(&b.resource.group, &b.resource.plural))
-    });
-    Ok(kinds)
+        if group.name == "extensions" {
+            continue;
+        }
+        let preferred = group.preferred_version.map(|version| version.group_version);
+        let others = group.versions.into_iter().map(|version| version.group_version);
+        let mut ordered: Vec<String> = preferred.into_iter().chain(others).collect();
+        let mut seen = Vec::new();
+        ordered.retain(|version| {
+            !seen.contains(version) && {
+                seen.push(version.clone());
+                true
+            }
+        });
+        versions.extend(ordered.into_iter().map(|version| (version, group.name.clone())));
+    }
+    let documents = stream::iter(versions)
+        .map(|(version, group)| async move { (group, resources_of(client, &version).await) });
+    // In order, so that a group's preferred version comes first.
+    let mut documents = documents.buffered(DOCUMENTS_AT_ONCE_MAX);
+    let mut found = Served::default();
+    let mut kinds: BTreeMap<(String, String), Kind> = BTreeMap::new();
+    while let Some((group, resources)) = documents.next().await {
+        match resources {
+            Ok(resources) => {
+                for (resource, capabilities) in resources {
+                    let key = (resource.group.clone(), resource.kind.clone());
+                    kinds.entry(key).or_insert_with(|| Kind::new(resource, &capabilities));
+                }
+            }
+            Err(error) => {
+                found.silent.insert(group, error.to_string());
+            }
+        }
+    }
+    found.kinds = kinds.into_values().collect();
+    Ok(found)
+}
+
+async fn resources_of(client: &Client, version: &str) -> Result<Vec<(ApiResource, ApiCapabilities)>, Error> {
+    let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
+    let asked = kube::core::GroupVersion::gv(group, version);
+    Ok(discovery::pinned_group(client, &asked).await?.recommended_resources())
 }
 
 impl Kind {

@@ -70,7 +70,8 @@ async fn reconcile(context: &Context, name: String) -> Outcome {
     }
     if !found.is_clean() {
         tracing::debug!(namespace = name, ?found, "not empty yet");
-        return if found.errors.is_empty() { Outcome::Again(LOOK_AGAIN) } else { Outcome::Failed };
+        let trouble = found.discovery_error.is_some() || !found.errors.is_empty();
+        return if trouble { Outcome::Failed } else { Outcome::Again(LOOK_AGAIN) };
     }
     match finalize(context, &name, namespace.uid()).await {
         Ok(()) => {
@@ -94,7 +95,13 @@ fn holds_finalizer(namespace: &Namespace) -> bool {
 async fn empty(context: &Context, namespace: &str) -> Found {
     let mut found = Found::default();
     let kinds = match kinds::served(&context.client).await {
-        Ok(kinds) => kinds,
+        Ok(served) => {
+            // What a silent group holds is not known, so the namespace cannot be let go; the rest is emptied.
+            let silent: Vec<String> =
+                served.silent.iter().map(|(group, error)| format!("{group}: {error}")).collect();
+            found.discovery_error = (!silent.is_empty()).then(|| silent.join(", "));
+            served.kinds
+        }
         Err(error) => {
             found.discovery_error = Some(error.to_string());
             return found;
@@ -109,7 +116,7 @@ async fn empty(context: &Context, namespace: &str) -> Found {
     for kind in pods {
         empty_of(context, namespace, kind, &mut found).await;
     }
-    if found.is_clean() {
+    if found.errors.is_empty() && found.remaining.is_empty() {
         for kind in others {
             empty_of(context, namespace, kind, &mut found).await;
         }
