@@ -113,6 +113,13 @@ fn the_wrong_certificate_and_none_are_refused() {
     let status: serde_json::Value = serde_json::from_str(body).expect("a Status");
     assert_eq!(status["reason"], "Unauthorized");
     assert_eq!(status["message"], "Unauthorized");
+
+    // What a load balancer asks is answered; acting as somebody else is that somebody's right only.
+    let url = format!("https://127.0.0.1:{}/livez", machine.port);
+    let out = blackbox::process::run(Command::new("curl").args(["-sk", &url]), SOON);
+    assert_eq!(String::from_utf8_lossy(&out.stdout), "ok");
+    let ran = machine.kubectl().try_run(&["get", "nodes", "--as=jane"]);
+    assert!(!ran.ok && ran.err.contains("User \"jane\" cannot list resource \"nodes\""), "{}", ran.err);
 }
 
 #[test]

@@ -102,11 +102,11 @@ fn with_the_server_down_files_are_obeyed_and_the_mirror_comes_when_it_returns() 
     // Server and agent as separate processes, so that one can be down without the other.
     let mut server = Machine::server();
     let mut agent = Agent::start(&server);
-    server.load(&["busybox"]);
     eventually("the node is ready", SOON, || {
         let node = server.kubectl().get(&["node", &server.node])?;
         if is_ready(&node) { Ok(()) } else { Err(node["status"]["conditions"].to_string()) }
     });
+    server.load(&["busybox"]);
     server.crash();
 
     put(&server.manifests(), "lone.yaml", &manifest("lone", "one"));

@@ -24,7 +24,7 @@ const IMPURE: &[(&str, &str)] = &[
     (r"\brand::|\bgetrandom\b|Uuid::new_v4", "randomness"),
     (r"\bHashMap\b|\bHashSet\b", "hash map order"),
     (r"\bstd::env\b|\benv::var", "the environment"),
-    (r"\bstd::fs\b|\bstd::net\b|\bstd::process\b|\btokio::", "I/O"),
+    (r"\bstd::fs\b|\bstd::net::(Tcp|Udp|ToSocketAddrs)|\bstd::process\b|\btokio::", "I/O"),
     (r"\bstd::thread\b", "a thread"),
 ];
 

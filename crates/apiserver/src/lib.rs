@@ -16,6 +16,7 @@ mod decode;
 pub mod discovery;
 pub mod error;
 mod expiry;
+mod impersonate;
 mod kinds;
 mod legacy;
 pub mod limits;

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, header};
 use parking_lot::Mutex;
 
 use crate::access::authn::user_from_certificate;
-use crate::access::user::UNAUTHENTICATED;
+use crate::access::user::{ANONYMOUS, UNAUTHENTICATED};
 use crate::access::{Attributes, Decision, User};
 use crate::body::Body;
 use crate::call::Call;
@@ -18,12 +18,16 @@ use crate::limits::URL_BYTES_MAX;
 use crate::request::{self, Asked, Query, Target};
 use crate::serve::PeerCertificate;
 use crate::server::Inner;
-use crate::{answer, compress, paths};
+use crate::{answer, compress, impersonate, paths};
 
 /// Warning headers of one answer at most: upstream truncates as well.
 const WARNINGS_MAX: usize = 64;
 /// Bytes of all Warning texts of one answer, as upstream.
 const WARNING_BYTES_MAX: usize = 4 * 1024;
+
+/// What load balancers and clients look at before they have credentials; everywhere else nobody is not let in
+/// (upstream: `anonymous.conditions` of an AuthenticationConfiguration).
+const OPEN_PATHS: &[&str] = &["/healthz", "/livez", "/readyz", "/version"];
 
 pub async fn handle(server: Arc<Inner>, request: Request<Body>) -> Response<Body> {
     let warnings = Arc::new(Mutex::new(Vec::new()));
@@ -67,6 +71,7 @@ async fn dispatch(
         return Err(ApiError::bad_request(format!("the URL is longer than {URL_BYTES_MAX} bytes")));
     }
     let user = identify(&request)?;
+    let user = impersonate::become_wanted(user, request.headers(), |asked| authorize(server, asked))?;
     let query = Query::parse(request.uri().query().unwrap_or(""));
     let path = request.uri().path().to_owned();
     match request::parse(request.method(), &path, &query) {
@@ -140,11 +145,10 @@ fn identify(request: &Request<Body>) -> Result<User, ApiError> {
     if request.headers().contains_key(header::AUTHORIZATION) {
         return Err(ApiError::unauthorized());
     }
-    Ok(User {
-        name: "system:anonymous".to_owned(),
-        groups: vec![UNAUTHENTICATED.to_owned()],
-        ..User::default()
-    })
+    if !OPEN_PATHS.contains(&request.uri().path()) {
+        return Err(ApiError::unauthorized());
+    }
+    Ok(User { name: ANONYMOUS.to_owned(), groups: vec![UNAUTHENTICATED.to_owned()], ..User::default() })
 }
 
 fn attributes(user: User, target: &Target, query: &Query, path: &str) -> Attributes {

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 pub const MASTERS: &str = "system:masters";
 /// Every user that authentication has found.
 pub const AUTHENTICATED: &str = "system:authenticated";
+/// Whoever shows no credentials, on the few paths where none are needed.
+pub const ANONYMOUS: &str = "system:anonymous";
 pub const UNAUTHENTICATED: &str = "system:unauthenticated";
 /// Node agents, whose users are named [`NODE_USER_PREFIX`] and the node's name.
 pub const NODES: &str = "system:nodes";

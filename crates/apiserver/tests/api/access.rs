@@ -38,7 +38,7 @@ async fn nobody_sees_the_version_and_nothing_else() {
     };
     assert_eq!(anonymous("/version").await, 200);
     assert_eq!(anonymous("/healthz").await, 200);
-    assert_eq!(anonymous("/api/v1/pods").await, 403);
+    assert_eq!(anonymous("/api/v1/pods").await, 401);
     let request = http::Request::get("/version").header("authorization", "Bearer x");
     let mut service = world.server.service();
     let answer =
