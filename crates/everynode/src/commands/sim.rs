@@ -1,12 +1,24 @@
 //! `everynode sim`.
 
 use anyhow::Result;
+use process::{Shutdown, logging};
 
 use crate::cli::SimArgs;
 
 pub async fn run(args: SimArgs) -> Result<()> {
     let kubeconfig = args.kubeconfig.unwrap_or_else(|| args.data.data_dir.join("admin.kubeconfig"));
     let client = super::client_of(&kubeconfig).await?;
-    let _ = client;
+    logging::init(logging::Format::Human, "warn")?;
+    let shutdown = Shutdown::new();
+    let ending = shutdown.clone();
+    tokio::spawn(async move {
+        // Without a handler for Ctrl-C the process ends by it, which is an end too.
+        let _ = tokio::signal::ctrl_c().await;
+        ending.trigger();
+    });
+    eprintln!("{} simulated nodes, seed {}; Ctrl-C ends them and prints what they saw", args.nodes, args.seed);
+    let options = sim::SimOptions { nodes: args.nodes, seed: args.seed, ..sim::SimOptions::default() };
+    let report = sim::run(client, options, shutdown).await;
+    println!("{report}");
     Ok(())
 }
