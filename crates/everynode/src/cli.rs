@@ -278,7 +278,7 @@ mod tests {
     fn every_command_shows_examples() {
         let mut cli = Cli::command();
         cli.build();
-        cli.debug_assert();
+        cli.clone().debug_assert();
         let mut open: Vec<&clap::Command> =
             cli.get_subcommands().filter(|c| c.get_name() != "help").collect();
         while let Some(command) = open.pop() {
