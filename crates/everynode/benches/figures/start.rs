@@ -109,7 +109,10 @@ async fn bare(runtime: &cri::RemoteRuntime, out: &Path, round: usize) -> Result<
         mounts: vec![Mount {
             container_path: "/out".to_owned(),
             host_path: out.display().to_string(),
-            ..Default::default()
+            read_only: false,
+            recursive_read_only: false,
+            propagation: cri::Propagation::default(),
+            selinux_relabel: false,
         }],
         log_path: format!("{sign}.log"),
         security: ContainerSecurity { namespaces, ..Default::default() },

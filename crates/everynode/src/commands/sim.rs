@@ -16,7 +16,10 @@ pub async fn run(args: SimArgs) -> Result<()> {
         let _ = tokio::signal::ctrl_c().await;
         ending.trigger();
     });
-    eprintln!("{} simulated nodes, seed {}; Ctrl-C ends them and prints what they saw", args.nodes, args.seed);
+    eprintln!(
+        "{} simulated nodes, seed {}; Ctrl-C ends them and prints what they saw",
+        args.nodes, args.seed
+    );
     let options = sim::SimOptions { nodes: args.nodes, seed: args.seed, ..sim::SimOptions::default() };
     let report = sim::run(client, options, shutdown).await;
     println!("{report}");
