@@ -15,6 +15,7 @@ use kube::Api;
 use process::Tasks;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use crate::admission::Gate;
 use crate::board::Board;
 use crate::cgroup::Hierarchies;
 use crate::config::{Config, RuntimeChoice};
@@ -33,6 +34,7 @@ use crate::runtime_events::{RuntimeWatch, Watchers};
 use crate::source::SourceKind;
 use crate::source::api_server;
 use crate::source::file::FileSource;
+use crate::source::last_good::LastGood;
 use crate::status;
 use crate::volume::Volumes;
 
@@ -237,10 +239,14 @@ impl Parts {
         let kinds = self.config.manifest.iter().map(|_| SourceKind::File);
         let kinds: Vec<SourceKind> = kinds.chain(self.pods.iter().map(|_| SourceKind::Api)).collect();
         let inputs = Inputs { sets: sets_in, snapshots: snapshots_in };
-        Pods::start(Arc::clone(context), tasks, kinds, inputs, heard);
+        let identity = identity(&self.config, self.facts, self.http_addr);
+        let (node, told) = watch::channel::<Option<Arc<Node>>>(None);
+        let gate = Gate::new(identity.node(), self.config.client.is_some().then(|| told.clone()));
+        Pods::start(Arc::clone(context), tasks, kinds, inputs, gate, heard);
 
         if let Some(path) = &self.config.manifest {
-            let source = FileSource::new(path, &context.node_name, Arc::clone(&context.clock));
+            let last_good = LastGood::in_folder(Layout::of(&self.config.root_dir).last_good_manifests());
+            let source = FileSource::new(path, &context.node_name, Arc::clone(&context.clock), last_good);
             tasks.spawn("manifests", source.run(sets.clone(), shutdown.clone()));
         }
         let watch_runtime = RuntimeWatch {
@@ -255,14 +261,7 @@ impl Parts {
         }
         let mut registered = None;
         if let (Some(client), Some(pods)) = (self.config.client.clone(), self.pods) {
-            let (node, told) = watch::channel::<Option<Arc<Node>>>(None);
-            NodeKeeper::start(
-                client.clone(),
-                Arc::clone(context),
-                identity(&self.config, self.facts, self.http_addr),
-                node,
-                tasks,
-            );
+            NodeKeeper::start(client.clone(), Arc::clone(context), identity, node, tasks);
             tasks
                 .spawn("pods of the API", api_server::run(pods, sets, self.mirror_version, shutdown.clone()));
             tasks.spawn("pod statuses", context.statuses.clone().run(shutdown.clone()));

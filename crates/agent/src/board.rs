@@ -85,6 +85,13 @@ impl Board {
         self.rows.read().get(uid).cloned()
     }
 
+    /// Whether nothing of the Pod runs any more, nor will.
+    pub fn has_ended(&self, uid: &str) -> bool {
+        let rows = self.rows.read();
+        let phase = rows.get(uid).and_then(|row| row.status.phase.as_deref());
+        phase.is_some_and(|phase| matches!(phase, "Succeeded" | "Failed"))
+    }
+
     pub fn all(&self) -> Vec<Row> {
         self.rows.read().values().cloned().collect()
     }

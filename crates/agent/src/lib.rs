@@ -6,6 +6,7 @@
 //! What it does not know: DaemonSets, placement of Pods on other nodes, how an API server stores things.
 //! Invariant: stopping or crashing the agent never stops a container.
 
+mod admission;
 mod agent;
 mod board;
 pub mod cgroup;

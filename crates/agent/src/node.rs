@@ -60,6 +60,45 @@ pub struct NodeKeeper {
     node: watch::Sender<Option<Arc<Node>>>,
 }
 
+impl Identity {
+    /// The node as it knows itself, with what it can give to Pods.
+    pub fn node(&self) -> Node {
+        let allocatable = Some(self.facts.allocatable(self.pods_max));
+        Node { status: Some(NodeStatus { allocatable, ..NodeStatus::default() }), ..self.fresh() }
+    }
+
+    /// The Node object as it is registered.
+    fn fresh(&self) -> Node {
+        Node {
+            metadata: ObjectMeta {
+                name: Some(self.name.clone()),
+                labels: Some(self.labels()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(NodeSpec {
+                taints: (!self.taints.is_empty()).then(|| self.taints.clone()),
+                pod_cidr: self.pod_cidr.clone(),
+                pod_cidrs: self.pod_cidr.clone().map(|cidr| vec![cidr]),
+                ..NodeSpec::default()
+            }),
+            status: None,
+        }
+    }
+
+    fn labels(&self) -> BTreeMap<String, String> {
+        let arch = self.facts.architecture.clone();
+        let own = [
+            (node_label::HOSTNAME, self.name.clone()),
+            (node_label::OS, "linux".to_owned()),
+            (node_label::ARCH, arch.clone()),
+            (node_label::BETA_OS, "linux".to_owned()),
+            (node_label::BETA_ARCH, arch),
+        ];
+        let own = own.into_iter().map(|(key, value)| (key.to_owned(), value));
+        own.chain(self.labels.iter().cloned()).collect()
+    }
+}
+
 impl NodeKeeper {
     /// Starts the tasks; `node` is the Node as the API has it.
     pub fn start(
@@ -150,45 +189,15 @@ impl NodeKeeper {
     }
 
     async fn try_register(&self, api: &Api<Node>) -> Result<Node, write::WriteError> {
-        match write::create(api, &self.fresh()).await {
+        match write::create(api, &self.identity.fresh()).await {
             Ok(node) => Ok(node),
             Err(error) if matches!(error.class(), Class::Exists) => {
                 // What an operator put there stays; only our own labels are brought up to date.
-                let patch = serde_json::json!({"metadata": {"labels": self.labels()}});
+                let patch = serde_json::json!({"metadata": {"labels": self.identity.labels()}});
                 write::merge(api, &self.identity.name, patch, &Expect::default()).await
             }
             Err(error) => Err(error),
         }
-    }
-
-    fn fresh(&self) -> Node {
-        Node {
-            metadata: ObjectMeta {
-                name: Some(self.identity.name.clone()),
-                labels: Some(self.labels()),
-                ..ObjectMeta::default()
-            },
-            spec: Some(NodeSpec {
-                taints: (!self.identity.taints.is_empty()).then(|| self.identity.taints.clone()),
-                pod_cidr: self.identity.pod_cidr.clone(),
-                pod_cidrs: self.identity.pod_cidr.clone().map(|cidr| vec![cidr]),
-                ..NodeSpec::default()
-            }),
-            status: None,
-        }
-    }
-
-    fn labels(&self) -> BTreeMap<String, String> {
-        let arch = self.identity.facts.architecture.clone();
-        let own = [
-            (node_label::HOSTNAME, self.identity.name.clone()),
-            (node_label::OS, "linux".to_owned()),
-            (node_label::ARCH, arch.clone()),
-            (node_label::BETA_OS, "linux".to_owned()),
-            (node_label::BETA_ARCH, arch),
-        ];
-        let own = own.into_iter().map(|(key, value)| (key.to_owned(), value));
-        own.chain(self.identity.labels.iter().cloned()).collect()
     }
 
     async fn status(&self) -> NodeStatus {

@@ -3,7 +3,8 @@
 //! One task owns the list. It merges the sources, starts a worker per uid, tells workers what changed, and keeps
 //! upstream's rules of order (pkg/kubelet/pod_workers.go): of two static Pods with one full name the newer waits until
 //! the older is gone, and of several that wait only the last is started. Nothing is taken down before every source
-//! was heard: a source that is away says nothing.
+//! was heard: a source that is away says nothing. Nothing is taken on before the first look at the runtime: what runs
+//! already is adopted and never refused, everything else asks the node first, the oldest Pod before the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,10 +12,12 @@ use std::sync::Arc;
 use api::well_known::{pod_annotation, pod_condition};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use podmachine::{Admission, Desired, Intent, PodSource, TerminationCause};
+use podmachine::admission::Verdict;
+use podmachine::{Admission, Desired, Event, EventType, Intent, PodSource, TerminationCause};
 use process::Tasks;
 use tokio::sync::{mpsc, watch};
 
+use crate::admission::{Answer, Gate};
 use crate::context::NodeContext;
 use crate::logs;
 use crate::runtime_events::{Seen, Snapshot, Watcher};
@@ -24,6 +27,12 @@ use crate::worker::{Gone, Worker};
 
 /// Grace for what runs here and nobody wants: it was given its time when it was removed.
 const STRANGER_GRACE_SECONDS: i64 = 1;
+
+/// Upstream's word for a Pod that goes so that a critical one can start, and what is said of it.
+const PREEMPTING: &str = "Preempting";
+const PREEMPTING_MESSAGE: &str = "Preempted in order to admit critical pod";
+/// The API's default for Pods that do not say.
+const GRACE_SECONDS_DEFAULT: u64 = 30;
 
 /// Conditions that come from here or from the scheduler: no news to a worker.
 const OWN_CONDITIONS: &[&str] = &[
@@ -44,7 +53,9 @@ pub struct Pods {
     running: BTreeMap<String, Running>,
     /// Order in which waiting Pods were first wanted.
     waiting: Vec<String>,
-    snapshot: Snapshot,
+    /// `None`: nobody has looked yet.
+    snapshot: Option<Snapshot>,
+    gate: Gate,
     gone: mpsc::UnboundedSender<Gone>,
     heard: watch::Sender<bool>,
 }
@@ -71,6 +82,7 @@ impl Pods {
         tasks: &Tasks,
         sources: impl IntoIterator<Item = SourceKind>,
         inputs: Inputs,
+        gate: Gate,
         heard: watch::Sender<bool>,
     ) {
         let (gone, ends) = mpsc::unbounded_channel();
@@ -81,7 +93,8 @@ impl Pods {
             wanted: BTreeMap::new(),
             running: BTreeMap::new(),
             waiting: Vec::new(),
-            snapshot: Snapshot::new(),
+            snapshot: None,
+            gate,
             gone,
             heard,
         };
@@ -99,10 +112,14 @@ impl Pods {
                 () = shutdown.cancelled() => return,
                 Some(set) = inputs.sets.recv() => self.take_set(set),
                 Some(snapshot) = inputs.snapshots.recv() => {
-                    self.snapshot = snapshot;
+                    let first = self.snapshot.replace(snapshot).is_none();
+                    if first {
+                        self.start_waiting();
+                    }
                     self.end_strangers();
                 }
                 Some(gone) = ends.recv() => self.take_gone(&gone.uid),
+                () = self.gate.changed() => self.start_waiting(),
             }
         }
     }
@@ -152,7 +169,9 @@ impl Pods {
         tracing::info!(pod = %running.id, uid, "Pod is gone from this node");
         self.context.watchers.forget(uid);
         self.context.board.remove(uid);
-        self.snapshot.remove(uid);
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.remove(uid);
+        }
         logs::remove_folder(&self.context.log_root, &running.id);
         if running.restart && self.find_wanted(uid).is_some() {
             self.waiting.push(uid.to_owned());
@@ -169,24 +188,33 @@ impl Pods {
         for (uid, running) in &mut self.running {
             let wanted = self.wanted.iter().find_map(|(kind, pods)| Some((*kind, pods.get(uid)?)));
             let current = Arc::clone(&running.desired.borrow());
-            let going = current.intent != Intent::Run;
+            let removed = current.intent == Intent::Terminate(TerminationCause::Removed);
+            let refused = current.admission != Admission::Admitted && running.source == PodSource::Static;
+            let remove = |running: &Running| {
+                let intent = Intent::Terminate(TerminationCause::Removed);
+                running.desired.send_replace(Arc::new(Desired { intent, ..(*current).clone() }));
+            };
             match wanted {
                 // COMPAT(kubelet): the same Pod removed and wanted again ends first and is started anew.
-                Some(_) if going => running.restart = true,
+                Some(_) if removed => running.restart = true,
+                // Its file changed but not its uid: it asks again, as what it is now.
+                Some((_, pod)) if refused && !same_wish(&current.pod, pod) => {
+                    running.restart = true;
+                    remove(running);
+                }
                 Some((_, pod)) if !same_wish(&current.pod, pod) => {
                     running
                         .desired
                         .send_replace(Arc::new(Desired { pod: pod.clone(), ..(*current).clone() }));
                 }
                 Some(_) => {}
-                None if going => running.restart = false,
+                None if removed => running.restart = false,
                 // DIFFERS(static-removal): a file that is gone ends its Pod even if the API was never heard;
                 // the folder alone speaks for its Pods. Upstream waits for every source.
                 None if self.awaited.is_empty()
                     || (running.source == PodSource::Static && !self.awaited.contains(&SourceKind::File)) =>
                 {
-                    let intent = Intent::Terminate(TerminationCause::Removed);
-                    running.desired.send_replace(Arc::new(Desired { intent, ..(*current).clone() }));
+                    remove(running);
                 }
                 None => {}
             }
@@ -195,7 +223,10 @@ impl Pods {
     }
 
     fn start_waiting(&mut self) {
-        let waiting = std::mem::take(&mut self.waiting);
+        if self.snapshot.is_none() {
+            return;
+        }
+        let mut waiting = std::mem::take(&mut self.waiting);
         // Of several that wait for one name only the last is started.
         let mut last_by_name: BTreeMap<String, String> = BTreeMap::new();
         for uid in &waiting {
@@ -203,6 +234,11 @@ impl Pods {
                 last_by_name.insert(PodId::of(pod).full_name(), uid.clone());
             }
         }
+        // What runs is adopted before anything new asks for room; among these the oldest is first, as upstream.
+        waiting.sort_by_key(|uid| {
+            let created = self.find_wanted(uid).and_then(|(_, pod)| pod.metadata.creation_timestamp.clone());
+            (self.seen(uid).is_none(), created.map(|time| time.0))
+        });
         for uid in waiting {
             let Some((kind, pod)) = self.find_wanted(&uid) else { continue };
             let (pod, id) = (pod.clone(), PodId::of(pod));
@@ -224,17 +260,78 @@ impl Pods {
                 SourceKind::File => PodSource::Static,
                 SourceKind::Api => PodSource::Api,
             };
-            self.start_worker(id, pod, source, Intent::Run);
+            match self.admission(&pod, &uid) {
+                Some(admission) => self.start_worker(id, pod, source, Intent::Run, admission),
+                None => self.waiting.push(uid),
+            }
         }
     }
 
-    fn start_worker(&mut self, id: PodId, pod: Pod, source: PodSource, intent: Intent) {
+    /// The node's word, asked once; whoever must go for this Pod is told. `None`: to be asked again later.
+    fn admission(&self, pod: &Pod, uid: &str) -> Option<Admission> {
+        let ending = pod.metadata.deletion_timestamp.is_some() || api::pod::is_terminal(pod);
+        if self.seen(uid).is_some() || ending {
+            return Some(Admission::Admitted);
+        }
+        let counts = |uid: &str, desired: &Desired| {
+            desired.admission == Admission::Admitted
+                && desired.intent == Intent::Run
+                && !self.context.board.has_ended(uid)
+        };
+        let running = self.running.iter().map(|(uid, running)| (uid, Arc::clone(&running.desired.borrow())));
+        let others: Vec<Arc<Desired>> =
+            running.filter(|(uid, desired)| counts(uid, desired)).map(|(_, desired)| desired).collect();
+        let others: Vec<&Pod> = others.iter().map(|desired| &desired.pod).collect();
+        match self.gate.ask(pod, &others) {
+            Answer::Said(Verdict::Admitted) => Some(Admission::Admitted),
+            Answer::Said(Verdict::Refused { reason, message }) => {
+                tracing::warn!(pod = %PodId::of(pod), reason, message, "Pod is refused by this node");
+                Some(Admission::Refused { reason, message })
+            }
+            Answer::Said(Verdict::InPlaceOf { victims }) => {
+                for victim in victims.iter().filter_map(|uid| self.running.get(uid)) {
+                    self.preempt(victim, pod);
+                }
+                Some(Admission::Admitted)
+            }
+            Answer::AskAgain => {
+                tracing::info!(pod = %PodId::of(pod), "Pod waits for the Node object: without it the Pod would be refused");
+                None
+            }
+        }
+    }
+
+    fn preempt(&self, victim: &Running, pod: &Pod) {
+        let desired = Arc::clone(&victim.desired.borrow());
+        tracing::warn!(victim = %victim.id, pod = %PodId::of(pod), "Pod ends in favour of a critical one");
+        let event = Event {
+            event_type: EventType::Warning,
+            reason: PREEMPTING.to_owned(),
+            message: PREEMPTING_MESSAGE.to_owned(),
+            field_path: None,
+        };
+        self.context.say(&desired.pod, &event);
+        let own = desired.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+        let grace_seconds = own.and_then(|seconds| u64::try_from(seconds).ok());
+        let intent = Intent::Terminate(TerminationCause::Evicted {
+            reason: PREEMPTING.to_owned(),
+            message: PREEMPTING_MESSAGE.to_owned(),
+            grace_seconds: grace_seconds.unwrap_or(GRACE_SECONDS_DEFAULT),
+        });
+        victim.desired.send_replace(Arc::new(Desired { intent, ..(*desired).clone() }));
+    }
+
+    /// The Pod as the runtime showed it.
+    fn seen(&self, uid: &str) -> Option<&Seen> {
+        self.snapshot.as_ref()?.get(uid)
+    }
+
+    fn start_worker(&mut self, id: PodId, pod: Pod, source: PodSource, intent: Intent, admission: Admission) {
         let uid = id.uid.clone();
-        let desired =
-            Desired { pod, source, intent, admission: Admission::Admitted, host: self.context.host() };
+        let desired = Desired { pod, source, intent, admission, host: self.context.host() };
         let (sender, receiver) = watch::channel(Arc::new(desired));
         let watcher = self.context.watchers.register(&uid);
-        if let Some(seen) = self.snapshot.get(&uid) {
+        if let Some(seen) = self.seen(&uid) {
             for container in seen.containers.keys().chain(seen.sandboxes.keys()) {
                 self.context.watchers.owns(&uid, container);
             }
@@ -255,11 +352,8 @@ impl Pods {
 
     /// Ends what runs here and no source wants, and what is left of Pods that are long gone.
     fn end_strangers(&mut self) {
-        if !self.all_heard() {
-            return;
-        }
-        let strangers: Vec<(String, Seen)> = self
-            .snapshot
+        let Some(snapshot) = self.snapshot.as_ref().filter(|_| self.all_heard()) else { return };
+        let strangers: Vec<(String, Seen)> = snapshot
             .iter()
             .filter(|(_, seen)| seen.agent.as_deref() == Some(self.context.agent_id.as_str()))
             .filter(|(uid, _)| !self.running.contains_key(*uid) && self.find_wanted(uid).is_none())
@@ -273,11 +367,12 @@ impl Pods {
                 pod,
                 PodSource::Static,
                 Intent::Terminate(TerminationCause::Removed),
+                Admission::Admitted,
             );
         }
         for uid in self.context.volumes.pods_with_folders() {
             let known = self.running.contains_key(&uid)
-                || self.snapshot.contains_key(&uid)
+                || self.seen(&uid).is_some()
                 || self.find_wanted(&uid).is_some();
             if !known && let Err(error) = self.context.volumes.remove(&uid) {
                 tracing::warn!(uid, error = %crate::error_chain(&error), "folder of a Pod long gone stays");

@@ -6,6 +6,7 @@
 
 pub mod api_server;
 pub mod file;
+pub mod last_good;
 pub mod manifest;
 
 use api::well_known::pod_annotation as well_known;

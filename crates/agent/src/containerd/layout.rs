@@ -67,6 +67,11 @@ impl Layout {
     pub fn pods(&self) -> PathBuf {
         self.root_dir.join("pods")
     }
+
+    /// What each static Pod's manifest held when it was last good.
+    pub fn last_good_manifests(&self) -> PathBuf {
+        self.root_dir.join("static")
+    }
 }
 
 /// The CRI address of the containerd that belongs to an agent's folder.

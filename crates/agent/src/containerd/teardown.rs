@@ -73,7 +73,13 @@ pub async fn teardown(root_dir: &Path, log_root: &Path) -> Result<(), TeardownEr
         told.faults.push(fault);
         return Err(TeardownError::Left { faults: told.faults });
     }
-    for folder in [layout.state(), layout.pods(), layout.namespace_folder(), root_dir.join("cni")] {
+    for folder in [
+        layout.state(),
+        layout.pods(),
+        layout.last_good_manifests(),
+        layout.namespace_folder(),
+        root_dir.join("cni"),
+    ] {
         match std::fs::remove_dir_all(&folder) {
             Ok(()) => told.done.push(format!("removed {}", folder.display())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -4,7 +4,8 @@
 //! its writer closes it.
 //!
 //! DIFFERS(static-pod-broken-file): upstream's folder mode ends a Pod whose file no longer parses, at the next relist.
-//! Here the last good Pod of that file keeps running and the fault is reported until the file is mended or removed.
+//! Here the last good Pod of that file keeps running, over restarts of the agent too, and the fault is reported until
+//! the file is mended or removed.
 //! A path that does not exist means no Pods, as upstream.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +21,8 @@ use k8s_openapi::api::core::v1::Pod;
 use process::{Clock, Shutdown};
 use tokio::sync::mpsc;
 
-use super::manifest::{MANIFEST_BYTES_MAX, Origin, static_pod};
+use super::last_good::LastGood;
+use super::manifest::{MANIFEST_BYTES_MAX, ManifestError, Origin, static_pod};
 use super::{SourceKind, SourceSet};
 
 /// Upstream's fileCheckFrequency: the safety net behind inotify.
@@ -35,8 +37,11 @@ pub struct FileSource {
     path: PathBuf,
     node_name: String,
     clock: Arc<dyn Clock>,
+    last_good: LastGood,
     /// What each file held when it was last good, and what is wrong with it now.
     files: BTreeMap<PathBuf, Manifest>,
+    /// The files of the last list.
+    listed: Option<BTreeSet<PathBuf>>,
     /// Files that somebody is writing.
     being_written: BTreeSet<OsString>,
 }
@@ -49,14 +54,21 @@ struct Manifest {
 }
 
 impl FileSource {
-    pub fn new(path: impl Into<PathBuf>, node_name: impl Into<String>, clock: Arc<dyn Clock>) -> FileSource {
+    pub fn new(
+        path: impl Into<PathBuf>,
+        node_name: impl Into<String>,
+        clock: Arc<dyn Clock>,
+        last_good: LastGood,
+    ) -> FileSource {
         // Components drop trailing slashes, which upstream trims: the path is part of the uid.
         let path: PathBuf = path.into().components().collect();
         FileSource {
             path,
             node_name: node_name.into(),
             clock,
+            last_good,
             files: BTreeMap::new(),
+            listed: None,
             being_written: BTreeSet::new(),
         }
     }
@@ -150,6 +162,10 @@ impl FileSource {
             }
         }
         self.files.retain(|path, _| found.contains(path));
+        if self.listed.as_ref() != Some(&found) {
+            self.last_good.retain(&found);
+            self.listed = Some(found);
+        }
         self.pods()
     }
 
@@ -192,28 +208,44 @@ impl FileSource {
             self.files.entry(path.to_path_buf()).or_default();
             return;
         }
-        let file = self.files.entry(path.to_path_buf()).or_default();
         let content = match read_limited(path) {
             Ok(content) => content,
-            Err(error) => {
-                report(path, file, format!("cannot be read: {error}"));
-                return;
-            }
+            Err(error) => return self.take_broken(path, format!("cannot be read: {error}")),
         };
+        let file = self.files.entry(path.to_path_buf()).or_default();
         if content == file.content && (file.pod.is_some() || file.fault.is_some()) {
             return;
         }
-        let shown = path.display().to_string();
-        let origin = Origin { node_name: &self.node_name, path: &shown, seen_at: self.clock.now() };
-        match static_pod(&content, origin) {
+        file.content.clone_from(&content);
+        match self.parse(path, &content) {
             Ok(mut pod) => {
+                let file = self.files.entry(path.to_path_buf()).or_default();
                 keep_first_seen(&mut pod, file.pod.as_ref());
                 file.fault = None;
                 file.pod = Some(pod);
+                self.last_good.keep(path, &content);
             }
-            Err(error) => report(path, file, error.to_string()),
+            Err(error) => self.take_broken(path, error.to_string()),
         }
-        file.content = content;
+    }
+
+    fn parse(&self, path: &Path, content: &[u8]) -> Result<Pod, ManifestError> {
+        let shown = path.display().to_string();
+        let origin = Origin { node_name: &self.node_name, path: &shown, seen_at: self.clock.now() };
+        static_pod(content, origin)
+    }
+
+    /// Keeps the last good Pod, or that of an earlier start when this one saw none.
+    fn take_broken(&mut self, path: &Path, fault: String) {
+        let known = self.files.get(path);
+        let earlier = match known {
+            Some(file) if file.pod.is_some() || file.fault.is_some() => None,
+            // Texts that an older version took for good may be refused by this one.
+            Some(_) | None => self.last_good.get(path).and_then(|text| self.parse(path, &text).ok()),
+        };
+        let file = self.files.entry(path.to_path_buf()).or_default();
+        file.pod = file.pod.take().or(earlier);
+        report(path, file, fault);
     }
 }
 
@@ -297,7 +329,8 @@ mod tests {
     }
 
     fn source(path: &Path) -> FileSource {
-        FileSource::new(path, "n1", SystemClock::shared())
+        let last_good = LastGood::in_folder(path.with_extension("last-good"));
+        FileSource::new(path, "n1", SystemClock::shared(), last_good)
     }
 
     fn names(pods: &[Pod]) -> Vec<&str> {
@@ -360,6 +393,39 @@ mod tests {
         assert_eq!(after[0].spec.as_ref().unwrap().containers[0].image.as_deref(), Some("two"));
         std::fs::remove_file(folder.path().join("a.yaml")).unwrap();
         assert_eq!(names(&source.read_all()), ["b-n1"]);
+    }
+
+    #[test]
+    fn broken_file_keeps_its_last_good_pod_over_a_restart_until_it_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifests = folder.path().join("manifests");
+        std::fs::create_dir(&manifests).unwrap();
+        let file = manifests.join("a.yaml");
+        std::fs::write(&file, manifest("a", "one")).unwrap();
+        let before = source(&manifests).read_all();
+        std::fs::write(&file, "kind: [broken").unwrap();
+        let mut second = source(&manifests);
+        let after = second.read_all();
+        assert_eq!(names(&after), ["a-n1"]);
+        assert_eq!(after[0].metadata.uid, before[0].metadata.uid);
+        assert_eq!(second.faults().count(), 1);
+        std::fs::remove_file(&file).unwrap();
+        assert!(second.read_all().is_empty());
+        std::fs::write(&file, "kind: [broken").unwrap();
+        assert!(source(&manifests).read_all().is_empty(), "what was removed does not come back");
+    }
+
+    #[test]
+    fn manifest_removed_while_no_agent_runs_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifests = folder.path().join("manifests");
+        std::fs::create_dir(&manifests).unwrap();
+        std::fs::write(manifests.join("a.yaml"), manifest("a", "one")).unwrap();
+        source(&manifests).read_all();
+        std::fs::remove_file(manifests.join("a.yaml")).unwrap();
+        assert!(source(&manifests).read_all().is_empty());
+        let kept = std::fs::read_dir(manifests.with_extension("last-good")).unwrap();
+        assert_eq!(kept.count(), 0);
     }
 
     #[test]
