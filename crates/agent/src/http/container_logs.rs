@@ -38,7 +38,12 @@ pub async fn serve(
         return Err(Refusal::not_found(format!("container {container:?} not found in pod {pod:?}")));
     }
     let found = find_containers(&context, &row, &container).await?;
-    let chosen = if asked.previous { found.get(1) } else { found.first() };
+    let chosen = if asked.previous {
+        let id = previous(&row.status, &container);
+        found.iter().find(|known| Some(known.id.as_str()) == id)
+    } else {
+        found.first()
+    };
     let Some(chosen) = chosen else {
         return Err(Refusal::bad_request(absent(&row.status, &container, &pod, asked.previous)));
     };
@@ -69,6 +74,15 @@ pub async fn serve(
     tokio::spawn(read(path, asked.options, alive, out));
     let body = Body::from_stream(ReceiverStream::new(pieces));
     Ok(([(header::CONTENT_TYPE, "text/plain")], body).into_response())
+}
+
+/// The id of the life that ended before: what the status calls the last state. While a container waits for its next
+/// start that is the newest one.
+fn previous<'a>(status: &'a PodStatus, container: &str) -> Option<&'a str> {
+    let lists = [&status.init_container_statuses, &status.container_statuses];
+    let known = lists.into_iter().flatten().flatten().find(|known| known.name == container)?;
+    let id = known.last_state.as_ref()?.terminated.as_ref()?.container_id.as_deref()?;
+    id.rsplit('/').next()
 }
 
 /// Why there is no such log, in upstream's words.

@@ -90,7 +90,57 @@ fn serving_status(data: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use http::{HeaderMap, HeaderValue, Response};
+    use hyper::body::Incoming;
+    use hyper::service::service_fn;
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// Serves health as gRPC servers do: the service `good` serves, `bad` does not, others are unknown. The port.
+    async fn health_server() -> u16 {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service_fn(answer));
+                tokio::spawn(connection);
+            }
+        });
+        port
+    }
+
+    async fn answer(
+        request: Request<Incoming>,
+    ) -> Result<Response<impl hyper::body::Body<Data = Bytes, Error = Infallible> + Send>, Infallible> {
+        let path = request.uri().path().to_owned();
+        let asked = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        let (data, status) = match () {
+            () if path != "/grpc.health.v1.Health/Check" => (vec![], "12"),
+            () if asked == request_frame("good") => (vec![0, 0, 0, 0, 2, 8, 1], "0"),
+            () if asked == request_frame("bad") => (vec![0, 0, 0, 0, 2, 8, 2], "0"),
+            () => (vec![], "5"),
+        };
+        let trailers = HeaderMap::from_iter([(
+            http::HeaderName::from_static("grpc-status"),
+            HeaderValue::from_static(status),
+        )]);
+        let body = Full::new(Bytes::from(data)).with_trailers(async move { Some(Ok(trailers)) });
+        Ok(Response::builder().header("content-type", "application/grpc").body(body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn only_a_service_that_says_so_is_serving() {
+        let port = health_server().await;
+        assert_eq!(is_serving("127.0.0.1", port, "good").await, Ok(()));
+        let bad = is_serving("127.0.0.1", port, "bad").await;
+        assert_eq!(bad, Err("service unhealthy (responded with 2)".to_owned()));
+        let unknown = is_serving("127.0.0.1", port, "unknown").await;
+        assert_eq!(unknown, Err("health rpc failed with status 5".to_owned()));
+    }
 
     #[test]
     fn frames_have_a_length_and_the_field() {
