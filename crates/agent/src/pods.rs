@@ -2,8 +2,8 @@
 //!
 //! One task owns the list. It merges the sources, starts a worker per uid, tells workers what changed, and keeps
 //! upstream's rules of order (pkg/kubelet/pod_workers.go): of two static Pods with one full name the newer waits until
-//! the older is gone, and of several that wait only the last is started. Nothing is taken down before every source
-//! was heard: a source that is away says nothing. Nothing is taken on before the first look at the runtime: what runs
+//! the older is gone, and of several that wait only the last is started. No Pod of the API is taken down before
+//! the API was heard: a source that is away says nothing; the manifest folder alone speaks for its own Pods. Nothing is taken on before the first look at the runtime: what runs
 //! already is adopted and never refused, everything else asks the node first, the oldest Pod before the others.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -65,6 +65,13 @@ pub fn become_wanted(
     for (key, value) in &extra {
         ask(AUTHENTICATION_GROUP, "userextras", key, "", value)?;
     }
+    let groups = match name.strip_prefix(SERVICE_ACCOUNT_USER_PREFIX).and_then(|rest| rest.split_once(':')) {
+        // A service account that comes with a token has these groups.
+        Some((namespace, _)) if groups.is_empty() => {
+            vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")]
+        }
+        _ => groups,
+    };
     let mut wanted = if name == ANONYMOUS {
         User { name, groups: vec![UNAUTHENTICATED.to_owned()], ..User::default() }
     } else {
@@ -111,6 +118,21 @@ mod tests {
         let user = become_wanted(User::admin(), &headers, note).unwrap();
         assert_eq!(user, User::authenticated("jane", ["dev", "ops"]));
         assert_eq!(*asked.lock(), ["users jane", "groups dev", "groups ops"]);
+    }
+
+    #[test]
+    fn a_service_account_is_asked_for_as_such_and_has_its_groups() {
+        let allowed = |attributes: &Attributes| {
+            let asked = [&*attributes.resource, &*attributes.namespace, &*attributes.name];
+            assert_eq!(asked, ["serviceaccounts", "logs", "shipper"]);
+            Ok(())
+        };
+        let headers = headers(&[(USER, "system:serviceaccount:logs:shipper")]);
+        let user = become_wanted(User::admin(), &headers, allowed).unwrap();
+        assert_eq!(
+            user.groups,
+            ["system:serviceaccounts", "system:serviceaccounts:logs", "system:authenticated"]
+        );
     }
 
     #[test]
