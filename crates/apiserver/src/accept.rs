@@ -1,7 +1,7 @@
 //! The Accept header: which form and encoding of an answer a client asks for.
 //!
-//! Decides the first media range that this server can answer, in the client's order; `q=0` excludes a range, other
-//! qualities are not weighed (no Kubernetes client sends them). It knows no kinds.
+//! Decides the first media range that this server can answer, those of the highest quality first and else in the client's
+//! order; `q=0` excludes a range. It knows no kinds.
 //!
 //! Upstream: `apiserver/pkg/endpoints/handlers/negotiation`.
 
@@ -25,8 +25,10 @@ impl<'a> MediaRange<'a> {
         self.media_type.eq_ignore_ascii_case(media_type)
     }
 
-    fn is_refused(&self) -> bool {
-        self.parameter("q").and_then(|q| q.parse::<f32>().ok()).is_some_and(|q| q <= 0.0)
+    /// Thousandths, as many as the header's grammar has.
+    fn quality(&self) -> u16 {
+        let q = self.parameter("q").and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
+        (q.clamp(0.0, 1.0) * 1000.0) as u16
     }
 
     /// The encoding that this range allows, if any.
@@ -41,17 +43,20 @@ impl<'a> MediaRange<'a> {
     }
 }
 
-/// The elements of an Accept header, in order, without those that it refuses.
+/// The elements of an Accept header, best first, without those that it refuses.
 pub fn media_ranges(header: &str) -> impl Iterator<Item = MediaRange<'_>> {
-    header.split(',').take(MEDIA_RANGES_MAX).filter_map(|element| {
+    let ranges = header.split(',').take(MEDIA_RANGES_MAX).filter_map(|element| {
         let mut parts = element.split(';').map(str::trim);
         let media_type = parts.next().filter(|name| !name.is_empty())?;
         let parameters = parts
             .filter_map(|part| part.split_once('='))
             .map(|(key, value)| (key.trim(), value.trim().trim_matches('"')))
             .collect();
-        Some(MediaRange { media_type, parameters }).filter(|range| !range.is_refused())
-    })
+        Some(MediaRange { media_type, parameters }).filter(|range| range.quality() > 0)
+    });
+    let mut ranges: Vec<MediaRange<'_>> = ranges.collect();
+    ranges.sort_by_key(|range| std::cmp::Reverse(range.quality()));
+    ranges.into_iter()
 }
 
 /// How an answer is written.
@@ -93,8 +98,10 @@ pub enum Form {
     Object,
     /// Rows for people.
     Table(MetaVersion),
-    /// Only type and metadata; the list form follows from what is asked for.
+    /// Only type and metadata, of one object.
     PartialMetadata(MetaVersion),
+    /// The same of a list's items.
+    PartialMetadataList(MetaVersion),
 }
 
 /// No media range can be answered: 406.
@@ -122,7 +129,8 @@ fn form(range: &MediaRange<'_>) -> Option<Form> {
     };
     match kind {
         "Table" => Some(Form::Table(version)),
-        "PartialObjectMetadata" | "PartialObjectMetadataList" => Some(Form::PartialMetadata(version)),
+        "PartialObjectMetadata" => Some(Form::PartialMetadata(version)),
+        "PartialObjectMetadataList" => Some(Form::PartialMetadataList(version)),
         _ => None,
     }
 }
@@ -153,8 +161,10 @@ mod tests {
             ),
             (
                 Some("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"),
-                Ok((Form::PartialMetadata(MetaVersion::V1), Encoding::Json)),
+                Ok((Form::PartialMetadataList(MetaVersion::V1), Encoding::Json)),
             ),
+            (Some("text/html, application/yaml;q=0.8, */*;q=0.9"), Ok((Form::Object, Encoding::Json))),
+            (Some("application/json;q=0.5,application/yaml"), Ok((Form::Object, Encoding::Yaml))),
             (
                 Some("application/vnd.kubernetes.protobuf, application/json"),
                 Ok((Form::Object, Encoding::Json)),

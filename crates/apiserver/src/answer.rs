@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::accept::{self, Encoding, Form, MetaVersion};
 use crate::body::{self, Body};
-use crate::error::ApiError;
+use crate::error::{Amount, ApiError};
 use crate::legacy;
 use crate::object::Object;
 use crate::request::Query;
@@ -45,8 +45,11 @@ impl Shape {
         let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
         let (form, encoding) = accept::object_form(accept)
             .map_err(|_| ApiError::not_acceptable(&["application/json", "application/yaml"]))?;
-        let include = IncludeObject::parse(query.get("includeObject"))
-            .map_err(|error| ApiError::bad_request(error.to_string()))?;
+        let include = match form {
+            Form::Table(_) => IncludeObject::parse(query.get("includeObject"))
+                .map_err(|error| ApiError::bad_request(error.to_string()))?,
+            Form::Object | Form::PartialMetadata(_) | Form::PartialMetadataList(_) => IncludeObject::None,
+        };
         Ok(Shape { resource, form, encoding, include, now })
     }
 
@@ -65,19 +68,42 @@ impl Shape {
         Ok(legacy::from_storage(self.resource, value))
     }
 
+    /// Whether answers can be parts of a stream: YAML has no end of one.
+    pub fn streams(&self) -> bool {
+        self.encoding == Encoding::Json
+    }
+
+    /// An object of nothing but this metadata.
+    pub fn typed(&self, metadata: Value) -> Value {
+        json!({
+            "kind": self.resource.kind,
+            "apiVersion": self.resource.api_version(),
+            "metadata": metadata,
+        })
+    }
+
     /// One object inside a watch event or as an answer.
     pub fn render(&self, object: &Object, headers: Headers) -> Result<Value, ApiError> {
-        let value = self.value(object)?;
-        Ok(match self.form {
+        Ok(self.shown(self.value(object)?, headers))
+    }
+
+    /// An object in the form that was asked for.
+    pub fn shown(&self, value: Value, headers: Headers) -> Value {
+        match self.form {
             Form::Object => value,
             Form::Table(version) => self.rendering(version).event(self.resource, &value, headers),
-            Form::PartialMetadata(version) => partial_object(&value, version),
-        })
+            Form::PartialMetadata(version) | Form::PartialMetadataList(version) => {
+                partial_object(&value, version)
+            }
+        }
     }
 
     pub fn object(&self, status: StatusCode, object: &Object) -> Result<Response<Body>, ApiError> {
         if self.is_plain() {
             return Ok(bytes(status, Encoding::Json.content_type(), object.json()));
+        }
+        if let Form::PartialMetadataList(_) = self.form {
+            return Err(ApiError::form_not_acceptable(self.resource, Amount::One));
         }
         self.computed(status, &self.render(object, Headers::Shown)?)
     }
@@ -89,6 +115,9 @@ impl Shape {
     ) -> Result<Response<Body>, ApiError> {
         if self.is_plain() {
             return Ok(bytes(StatusCode::OK, "application/json", spliced(self.resource, objects, meta)));
+        }
+        if let Form::PartialMetadata(_) = self.form {
+            return Err(ApiError::form_not_acceptable(self.resource, Amount::Many));
         }
         let mut items = Vec::new();
         for object in objects {
@@ -110,7 +139,9 @@ impl Shape {
         let value = match self.form {
             Form::Object => list,
             Form::Table(version) => self.rendering(version).list(self.resource, &list),
-            Form::PartialMetadata(version) => partial_list(&list, version),
+            Form::PartialMetadata(version) | Form::PartialMetadataList(version) => {
+                partial_list(&list, version)
+            }
         };
         self.computed(StatusCode::OK, &value)
     }

@@ -18,11 +18,20 @@ pub struct ApiError {
     reason: &'static str,
     message: String,
     details: Option<Box<StatusDetails>>,
+    /// How an expired list may go on.
+    continue_token: Option<String>,
+}
+
+/// Whether an answer is one object or a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amount {
+    One,
+    Many,
 }
 
 impl ApiError {
     fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        ApiError { code, reason, message: message.into(), details: None }
+        ApiError { code, reason, message: message.into(), details: None, continue_token: None }
     }
 
     fn about(mut self, resource: &Resource, name: &str) -> Self {
@@ -147,6 +156,24 @@ impl ApiError {
         Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)
     }
 
+    /// 406: metadata of one object is wanted of many, or the other way round. Upstream names Go's type.
+    pub fn form_not_acceptable(resource: &Resource, found: Amount) -> Self {
+        let package = match resource.group {
+            "" => "core",
+            group => group.split('.').next().unwrap_or_default(),
+        };
+        let kind = resource.kind;
+        let message = match found {
+            Amount::One => format!(
+                "you requested PartialObjectMetadataList, but the requested object is not a list (*{package}.{kind})"
+            ),
+            Amount::Many => format!(
+                "you requested PartialObjectMetadata, but the requested object is a list (*{package}.{kind}List)"
+            ),
+        };
+        Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)
+    }
+
     /// 409: the name is taken.
     pub fn already_exists(resource: &Resource, name: &str) -> Self {
         let message = format!("{} \"{name}\" already exists", resource.qualified());
@@ -193,6 +220,15 @@ impl ApiError {
     /// 410: the resourceVersion or continue token is too old.
     pub fn expired(message: impl Into<String>) -> Self {
         Self::new(StatusCode::GONE, "Expired", message)
+    }
+
+    /// 410 of a page whose revision is forgotten, with a token that goes on with the newest.
+    pub fn expired_page(continue_token: String) -> Self {
+        let mut error = Self::expired(
+            "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+        );
+        error.continue_token = Some(continue_token);
+        error
     }
 
     /// 413.
@@ -300,7 +336,7 @@ impl ApiError {
             code: Some(i32::from(self.code.as_u16())),
             details: self.details.as_deref().cloned(),
             message: Some(self.message.clone()),
-            metadata: ListMeta::default(),
+            metadata: ListMeta { continue_: self.continue_token.clone(), ..ListMeta::default() },
             reason: Some(self.reason.to_owned()),
             status: Some("Failure".to_owned()),
         }

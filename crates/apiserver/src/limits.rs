@@ -9,7 +9,7 @@ pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 pub const URL_BYTES_MAX: usize = 64 * 1024;
 
 /// Events a resource remembers for watchers. A DaemonSet roll-out over 10,000 nodes is about 60,000 pod events;
-/// a watcher that is further behind lists again.
+/// a watcher that is further behind lists again. Pages of a list and lists of an exact revision reach back as far.
 pub const RING_EVENTS_MAX: usize = 65_536;
 
 /// Watches open at once: four per node on 10,000 nodes, and room for people.
@@ -26,12 +26,6 @@ pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Time for a TLS handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Consistent snapshots kept for paged lists; the oldest goes first and its pages then answer 410.
-pub const SNAPSHOTS_MAX: usize = 16;
-
-/// Age at which a paged list's snapshot is dropped: upstream's compaction interval.
-pub const SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(300);
 
 /// A watch without timeoutSeconds ends after this long, plus up to as much again.
 pub const WATCH_TIMEOUT_MIN: Duration = Duration::from_secs(1_800);

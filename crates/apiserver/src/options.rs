@@ -143,23 +143,13 @@ impl ListOptions {
         }
         let version = match query.get("resourceVersion").unwrap_or("") {
             "" => None,
-            text => Some(Revision(text.parse().map_err(|_| {
-                ApiError::bad_request(format!(
-                    "invalid resource version \"{text}\": strconv.ParseUint: parsing {text:?}: invalid syntax"
-                ))
-            })?)),
+            text => Some(parse_revision(text)?),
         };
         let limit = query.number("limit")?.filter(|limit| *limit > 0);
         let continue_token = query.get("continue").filter(|token| !token.is_empty()).map(str::to_owned);
         let matching = query.get("resourceVersionMatch").unwrap_or("");
         let initial_events = query.get("sendInitialEvents").map(|_| query.flag("sendInitialEvents"));
-        let bookmarks = query.flag("allowWatchBookmarks");
-        check_matching(matching, version, watch, initial_events, bookmarks, continue_token.is_some())?;
-        if continue_token.is_some() && version.is_some_and(|version| version.0 > 0) {
-            return Err(ApiError::bad_request(
-                "specifying resource version is not allowed when using continue",
-            ));
-        }
+        check_matching(matching, version, watch, initial_events, continue_token.is_some())?;
         let freshness = match (version, matching) {
             (None, _) => Freshness::Latest,
             (Some(version), "Exact") => Freshness::Exact(version),
@@ -174,52 +164,77 @@ impl ListOptions {
             continue_token,
             freshness,
             timeout_seconds: query.number("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok()),
-            bookmarks,
+            bookmarks: query.flag("allowWatchBookmarks"),
             initial_events,
             resource_version: version,
         })
     }
+
+    /// A continue token has its own revision.
+    pub fn refuse_revision_beside_token(&self) -> Result<(), ApiError> {
+        match self.resource_version {
+            Some(Revision(1..)) => {
+                Err(ApiError::bad_request("specifying resource version is not allowed when using continue"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
+/// The number of a resourceVersion.
+pub fn parse_revision(text: &str) -> Result<Revision, ApiError> {
+    let why = match text.parse() {
+        Ok(revision) => return Ok(Revision(revision)),
+        Err(error) if *error.kind() == std::num::IntErrorKind::PosOverflow => "value out of range",
+        Err(_) => "invalid syntax",
+    };
+    let path = Path::new("resourceVersion");
+    let error = FieldError::invalid(&path, text, format!("strconv.ParseUint: parsing {text:?}: {why}"));
+    Err(ApiError::bad_request(format!("invalid resource version: {error}")))
+}
+
+/// Upstream: `apimachinery/pkg/apis/meta/internalversion/validation`, with the WatchList feature.
 fn check_matching(
     matching: &str,
     version: Option<Revision>,
     watch: bool,
     initial_events: Option<bool>,
-    bookmarks: bool,
     continued: bool,
 ) -> Result<(), ApiError> {
+    const WITH_CONTINUE: &str = "resourceVersionMatch is forbidden when continue is provided";
     let path = Path::new("resourceVersionMatch");
     let mut errors = Vec::new();
     if watch {
-        let forbidden = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
-        match initial_events {
-            None if !matching.is_empty() => errors.push(FieldError::forbidden(&path, forbidden)),
-            None => {}
-            Some(_) if matching != "NotOlderThan" => {
-                let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-                errors.push(FieldError::forbidden(&path, detail));
-            }
-            Some(true) if !bookmarks => {
-                // Upstream names the field, although it is the combination that is refused.
-                let detail = "sendInitialEvents is forbidden for watch unless allowWatchBookmarks is set";
-                errors.push(FieldError::forbidden(&Path::new("sendInitialEvents"), detail));
-            }
-            Some(_) => {}
-        }
-    } else {
-        if initial_events.is_some() {
-            let detail = "sendInitialEvents is forbidden for list";
-            errors.push(FieldError::forbidden(&Path::new("sendInitialEvents"), detail));
+        if initial_events.is_some() && matching != "NotOlderThan" {
+            errors.push(FieldError::forbidden(
+                &path,
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            ));
         }
         if !matching.is_empty() {
-            if version.is_none() {
-                let detail = "resourceVersionMatch is forbidden unless resourceVersion is provided";
-                errors.push(FieldError::forbidden(&path, detail));
+            if initial_events.is_none() {
+                errors.push(FieldError::forbidden(
+                    &path,
+                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                ));
+            }
+            if matching != "NotOlderThan" {
+                errors.push(FieldError::not_supported(&path, matching, &["NotOlderThan"]));
             }
             if continued {
-                let detail = "resourceVersionMatch is forbidden when continue is provided";
-                errors.push(FieldError::forbidden(&path, detail));
+                errors.push(FieldError::forbidden(&path, WITH_CONTINUE));
+            }
+        }
+    } else {
+        if !matching.is_empty() {
+            if version.is_none() {
+                errors.push(FieldError::forbidden(
+                    &path,
+                    "resourceVersionMatch is forbidden unless resourceVersion is provided",
+                ));
+            }
+            if continued {
+                errors.push(FieldError::forbidden(&path, WITH_CONTINUE));
             }
             if !matches!(matching, "Exact" | "NotOlderThan") {
                 errors.push(FieldError::not_supported(&path, matching, &["Exact", "NotOlderThan", ""]));
@@ -228,6 +243,10 @@ fn check_matching(
                 let detail = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
                 errors.push(FieldError::forbidden(&path, detail));
             }
+        }
+        if initial_events.is_some() {
+            let detail = "sendInitialEvents is forbidden for list";
+            errors.push(FieldError::forbidden(&Path::new("sendInitialEvents"), detail));
         }
     }
     if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", &errors)) }

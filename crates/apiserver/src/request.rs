@@ -117,8 +117,6 @@ pub fn parse(method: &Method, path: &str, query: &Query) -> Asked {
         Method::DELETE => "delete",
         _ if watching || (target.name.is_empty() && query.flag("watch")) => "watch",
         _ if target.name.is_empty() => "list",
-        // `?watch=true` on one object watches it, as upstream's deprecated form did.
-        _ if target.subresource.is_empty() && query.flag("watch") => "watch",
         _ => "get",
     };
     Asked::Resource(target)

@@ -139,10 +139,10 @@ impl Server {
         crate::route::handle(Arc::clone(&self.inner), request).await
     }
 
-    /// For tests of what time does: every snapshot of a paged list is forgotten.
-    pub fn drop_snapshots(&self) {
+    /// For tests of what time does: every event is forgotten.
+    pub fn forget_events(&self) {
         for window in self.inner.windows.all() {
-            window.drop_snapshots();
+            window.forget();
         }
     }
 }

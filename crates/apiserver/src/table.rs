@@ -28,7 +28,9 @@ pub enum IncludeObject {
 
 /// A value of `includeObject` that means nothing: 400.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unrecognized includeObject value: {0:?}")]
+#[error(
+    "Unable to convert to Table as requested: includeObject: Invalid value: {0:?}: must be 'Metadata', 'Object', 'None', or empty"
+)]
 pub struct UnknownIncludeObject(String);
 
 impl IncludeObject {

@@ -6,21 +6,22 @@
 
 mod cursor;
 mod feed;
+mod past;
 mod ring;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use store::{ReadError, Revision, Store};
 use tokio::sync::watch;
 
 pub use cursor::{Cursor, Fallen};
+pub use past::Part;
 pub use ring::{Event, Lane};
 
-use crate::limits::{FRESH_TIMEOUT, SNAPSHOT_AGE_MAX, SNAPSHOTS_MAX};
+use crate::limits::FRESH_TIMEOUT;
 use crate::object::Object;
 use ring::Ring;
 
@@ -38,7 +39,6 @@ pub struct Windows {
 pub struct Window {
     pub plural: &'static str,
     state: RwLock<State>,
-    snapshots: Mutex<VecDeque<Snapshot>>,
     applied: watch::Receiver<u64>,
     wakes: AtomicU64,
 }
@@ -48,12 +48,6 @@ struct State {
     ring: Ring,
     /// The last event's revision, or that of the scan.
     revision: Revision,
-}
-
-struct Snapshot {
-    revision: Revision,
-    taken: Instant,
-    objects: Arc<Vec<Arc<Object>>>,
 }
 
 /// Objects in key order, true at one revision.
@@ -104,13 +98,7 @@ impl Windows {
 impl Window {
     fn new(plural: &'static str, applied: watch::Receiver<u64>) -> Window {
         let state = State { objects: BTreeMap::new(), ring: Ring::new(Revision(0)), revision: Revision(0) };
-        Window {
-            plural,
-            state: RwLock::new(state),
-            snapshots: Mutex::default(),
-            applied,
-            wakes: AtomicU64::new(0),
-        }
+        Window { plural, state: RwLock::new(state), applied, wakes: AtomicU64::new(0) }
     }
 
     pub fn get(&self, key: &str) -> Option<Arc<Object>> {
@@ -131,11 +119,6 @@ impl Window {
         range(&self.state.read().objects, prefix).any(|object| wanted(object))
     }
 
-    /// Whether the resource is as it was at `revision`.
-    pub fn unchanged_since(&self, revision: Revision) -> bool {
-        self.state.read().revision <= revision
-    }
-
     pub fn count(&self) -> usize {
         self.state.read().objects.len()
     }
@@ -143,39 +126,6 @@ impl Window {
     /// How often watchers have been woken: what the index saves can be seen here.
     pub fn wakes(&self) -> u64 {
         self.wakes.load(Ordering::Relaxed)
-    }
-
-    /// All objects now, kept so that later pages of the same list see the same.
-    pub fn snapshot(&self) -> (Revision, Arc<Vec<Arc<Object>>>) {
-        let view = self.list("", |_| true);
-        let mut snapshots = self.snapshots.lock();
-        snapshots.retain(|snapshot| snapshot.taken.elapsed() < SNAPSHOT_AGE_MAX);
-        if let Some(kept) = snapshots.iter().find(|snapshot| snapshot.revision == view.revision) {
-            return (kept.revision, Arc::clone(&kept.objects));
-        }
-        let objects = Arc::new(view.objects);
-        if snapshots.len() >= SNAPSHOTS_MAX {
-            snapshots.pop_front();
-        }
-        snapshots.push_back(Snapshot {
-            revision: view.revision,
-            taken: Instant::now(),
-            objects: Arc::clone(&objects),
-        });
-        (view.revision, objects)
-    }
-
-    /// The objects as they were at `revision`, if a page of them was handed out not long ago.
-    pub fn snapshot_at(&self, revision: Revision) -> Option<Arc<Vec<Arc<Object>>>> {
-        let mut snapshots = self.snapshots.lock();
-        snapshots.retain(|snapshot| snapshot.taken.elapsed() < SNAPSHOT_AGE_MAX);
-        let kept = snapshots.iter().find(|snapshot| snapshot.revision == revision)?;
-        Some(Arc::clone(&kept.objects))
-    }
-
-    /// Forgets every snapshot, as time does.
-    pub fn drop_snapshots(&self) {
-        self.snapshots.lock().clear();
     }
 }
 

@@ -15,34 +15,61 @@ use crate::answer::{self, ListMeta};
 use crate::body::Body;
 use crate::error::ApiError;
 use crate::object::Object;
-use crate::options::{Freshness, ListOptions};
-use crate::window::FreshError;
+use crate::options::{Freshness, ListOptions, parse_revision};
+use crate::window::{FreshError, Part};
 
 /// Where a paged list goes on; opaque to clients.
 #[derive(Debug, Serialize, Deserialize)]
 struct Token {
     #[serde(rename = "v")]
     version: String,
-    #[serde(rename = "rv")]
-    revision: u64,
-    /// The last key that was handed out.
-    #[serde(rename = "start")]
-    after: String,
+    /// That of the first page; negative where the list goes on with whatever is newest.
+    #[serde(rename = "rv", default)]
+    revision: i64,
+    /// The first key that was not handed out.
+    #[serde(rename = "start", default)]
+    start: String,
 }
 
 const TOKEN_VERSION: &str = "meta.k8s.io/v1";
+/// The revision of a token that continues a list whose own revision has been forgotten.
+const NEWEST: i64 = -1;
+
+/// What follows every key, so that the next page begins after the last one of this.
+const AFTER_KEY: char = '\0';
 
 impl Token {
+    fn new(revision: i64, start: String) -> Token {
+        Token { version: TOKEN_VERSION.to_owned(), revision, start }
+    }
+
     fn encode(&self) -> String {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
     }
 
     fn decode(text: &str) -> Result<Token, ApiError> {
-        let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('='));
-        let token = bytes.ok().and_then(|bytes| serde_json::from_slice::<Token>(&bytes).ok());
-        token.filter(|token| token.version == TOKEN_VERSION).ok_or_else(|| {
-            ApiError::bad_request("continue key is not valid: illegal base64 data or an unknown version")
-        })
+        let refused = |why: &str| {
+            ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
+        };
+        let bytes = URL_SAFE_NO_PAD
+            .decode(text)
+            .map_err(|error| refused(&format!("illegal base64 data: {error}")))?;
+        let token: Token = serde_json::from_slice(&bytes).map_err(|error| refused(&error.to_string()))?;
+        if token.version != TOKEN_VERSION {
+            let why = format!("server does not recognize this encoded version {}", token.version);
+            return Err(refused(&why));
+        }
+        if token.revision == 0 {
+            return Err(refused("incorrect encoded start resourceVersion (version meta.k8s.io/v1)"));
+        }
+        if token.start.is_empty() {
+            return Err(refused("encoded start key empty (version meta.k8s.io/v1)"));
+        }
+        // Nothing that a path would resolve: the key stays below the resource's prefix.
+        if token.start.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(refused(&token.start));
+        }
+        Ok(token)
     }
 }
 
@@ -54,10 +81,7 @@ impl Stored<'_> {
             "0" => self.window.get(&self.key(name)),
             _ => {
                 if !asked.is_empty() {
-                    let revision = asked.parse().map_err(|_| {
-                        ApiError::bad_request(format!("invalid resource version {asked:?}: not a number"))
-                    })?;
-                    self.not_older_than(Revision(revision)).await?;
+                    self.not_older_than(parse_revision(asked)?).await?;
                 }
                 self.fresh().await?;
                 self.window.get(&self.key(name))
@@ -72,20 +96,26 @@ impl Stored<'_> {
             ListOptions::parse(&self.call.query, self.namespace(), self.strategy.selectable(), false)?;
         let selection = &options.selection;
         if let Some(token) = &options.continue_token {
-            return self.next_page(&Token::decode(token)?, &options);
+            let token = Token::decode(token)?;
+            options.refuse_revision_beside_token()?;
+            return self.next_page(&token, &options).await;
         }
         match options.freshness {
             Freshness::Latest => self.fresh().await?,
+            // COMPAT(v1): a list of any age has no pages.
             Freshness::Any => {}
-            Freshness::NotOlderThan(revision) => self.not_older_than(revision).await?,
+            Freshness::NotOlderThan(revision) => {
+                self.not_older_than(revision).await?;
+            }
             Freshness::Exact(revision) => {
                 self.not_older_than(revision).await?;
-                return self.exactly(revision, &options);
+                return self.page(Some(revision), "", &options)?.ok_or_else(|| {
+                    ApiError::expired("The resourceVersion for the provided list is too old.")
+                });
             }
         }
-        if let Some(limit) = options.limit {
-            let (revision, objects) = self.window.snapshot();
-            return self.page(revision, &objects, limit, &options, "");
+        if options.limit.is_some() && options.freshness != Freshness::Any {
+            return self.page(None, "", &options)?.ok_or_else(|| ApiError::internal("now has expired"));
         }
         let view = self.window.list(&selection.prefix(), |object| selection.matches(object));
         self.list_answer(view.revision, &view.objects, None, None)
@@ -106,46 +136,41 @@ impl Stored<'_> {
         }
     }
 
-    fn exactly(&self, revision: Revision, options: &ListOptions) -> Result<Response<Body>, ApiError> {
-        let limit = options.limit.unwrap_or(usize::MAX);
-        if let Some(objects) = self.window.snapshot_at(revision) {
-            return self.page(revision, &objects, limit, options, "");
-        }
-        let (newest, objects) = self.window.snapshot();
-        // Nothing of this resource has changed since: its state is still that of the revision.
-        if self.window.unchanged_since(revision) && newest >= revision {
-            return self.page(newest, &objects, limit, options, "");
-        }
-        Err(expired())
+    async fn next_page(&self, token: &Token, options: &ListOptions) -> Result<Response<Body>, ApiError> {
+        let at = match u64::try_from(token.revision) {
+            Ok(revision) => {
+                self.not_older_than(Revision(revision)).await?;
+                Some(Revision(revision))
+            }
+            Err(_) => {
+                self.fresh().await?;
+                None
+            }
+        };
+        self.page(at, &token.start, options)?
+            .ok_or_else(|| ApiError::expired_page(Token::new(NEWEST, token.start.clone()).encode()))
     }
 
-    fn next_page(&self, token: &Token, options: &ListOptions) -> Result<Response<Body>, ApiError> {
-        let revision = Revision(token.revision);
-        let limit = options.limit.unwrap_or(usize::MAX);
-        let Some(objects) = self.window.snapshot_at(revision) else { return Err(expired()) };
-        self.page(revision, &objects, limit, options, &token.after)
-    }
-
+    /// The objects from the key `start` on; nothing if their state at that revision is no longer known.
     fn page(
         &self,
-        revision: Revision,
-        objects: &[Arc<Object>],
-        limit: usize,
+        at: Option<Revision>,
+        start: &str,
         options: &ListOptions,
-        after: &str,
-    ) -> Result<Response<Body>, ApiError> {
+    ) -> Result<Option<Response<Body>>, ApiError> {
         let selection = &options.selection;
-        let start = objects.partition_point(|object| !after.is_empty() && object.key.as_ref() <= after);
-        let mut matching = objects[start..].iter().filter(|object| selection.matches(object));
-        let page: Vec<Arc<Object>> = matching.by_ref().take(limit).cloned().collect();
-        let rest = matching.count();
-        let token = page.last().filter(|_| rest > 0).map(|last| {
-            Token { version: TOKEN_VERSION.to_owned(), revision: revision.0, after: last.key.to_string() }
-                .encode()
-        });
+        let limit = options.limit.unwrap_or(usize::MAX);
         // Upstream does not count what selectors would have to look at.
-        let remaining = (rest > 0 && !selection.is_by_selector()).then_some(rest);
-        self.list_answer(revision, &page, token, remaining)
+        let count_rest = !selection.is_by_selector();
+        let part = Part { at, prefix: &selection.prefix(), start, limit, count_rest };
+        let Ok(page) = self.window.page(&part, |object| selection.matches(object)) else { return Ok(None) };
+        let last = page.objects.last().filter(|_| page.rest > 0);
+        let token = last.map(|last| {
+            let revision = i64::try_from(page.revision.0).unwrap_or(i64::MAX);
+            Token::new(revision, format!("{}{AFTER_KEY}", last.key)).encode()
+        });
+        let remaining = (count_rest && page.rest > 0).then_some(page.rest);
+        self.list_answer(page.revision, &page.objects, token, remaining).map(Some)
     }
 
     pub(super) fn object_answer(
@@ -174,10 +199,4 @@ impl Stored<'_> {
     ) -> Result<Response<Body>, ApiError> {
         answer::json_response(status, value)
     }
-}
-
-fn expired() -> ApiError {
-    ApiError::expired(
-        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
-    )
 }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::Stored;
 use crate::answer::Shape;
-use crate::body::{Body, BoxError};
+use crate::body::{self, Body, BoxError};
 use crate::error::ApiError;
 use crate::limits::{BOOKMARK_INTERVAL, WATCH_BATCH_EVENTS_MAX, WATCH_TIMEOUT_MIN, WATCHES_MAX};
 use crate::object::{CLOSING, Happened, Object};
@@ -36,14 +36,26 @@ impl Stored<'_> {
     pub(super) async fn watch(&self) -> Result<Response<Body>, ApiError> {
         let namespace = self.namespace();
         let mut options = ListOptions::parse(&self.call.query, namespace, self.strategy.selectable(), true)?;
-        if !self.call.target.name.is_empty() {
-            let field = "metadata.name".to_owned();
-            let value = self.call.target.name.clone();
+        let name = self.call.target.name.as_str();
+        if !name.is_empty() {
+            let fields = &mut options.selection.fields;
+            if !fields.is_everything() && fields.exact_value("metadata.name") != Some(name) {
+                let text = "fieldSelector metadata.name doesn't match requested name";
+                return Err(ApiError::bad_request(text));
+            }
             let comparison = api::fields::Comparison::Equals;
-            options.selection.fields.terms.push(api::fields::Term { field, comparison, value });
+            let (field, value) = ("metadata.name".to_owned(), name.to_owned());
+            fields.terms.push(api::fields::Term { field, comparison, value });
+        }
+        if !self.shape.streams() {
+            return Err(ApiError::not_acceptable(&["application/json;stream=watch"]));
         }
         let open = Open::new(&self.call.server)?;
-        let (pending, cursor) = self.begin(&options).await?;
+        let (pending, cursor) = match self.begin(&options).await? {
+            Ok(begun) => begun,
+            // As upstream: once the options are understood, what goes wrong is told inside the watch.
+            Err(error) => return Ok(streamed(body::full(error_event(&error)))),
+        };
         let timeout = timeout(options.timeout_seconds);
         let now = Instant::now();
         let watching = Watching {
@@ -52,9 +64,11 @@ impl Stored<'_> {
             cursor,
             pending,
             headers: Headers::Shown,
+            said: options.resource_version.unwrap_or(Revision(0)),
             bookmarks: options.bookmarks,
             bookmark_at: now + BOOKMARK_INTERVAL.min(timeout.saturating_sub(LAST_BOOKMARK)),
             ends_at: now + timeout,
+            over: false,
             ending: self.call.server.ending.clone(),
             _open: open,
         };
@@ -62,32 +76,31 @@ impl Stored<'_> {
             let bytes = watching.next().await?;
             Some((Ok::<_, BoxError>(Frame::data(bytes)), watching))
         });
-        let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
-        let accept = self.call.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-        let content_type = match accept {
-            Some(accept) if accept.contains("stream=watch") => "application/json;stream=watch",
-            _ => "application/json",
-        };
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        Ok(response)
+        Ok(streamed(StreamBody::new(frames).boxed_unsync()))
     }
 
-    /// What the watch says first, and from where it goes on.
-    async fn begin(&self, options: &ListOptions) -> Result<(VecDeque<Said>, Cursor), ApiError> {
+    /// What the watch says first, and from where it goes on; the error inside is for the watch to say.
+    async fn begin(
+        &self,
+        options: &ListOptions,
+    ) -> Result<Result<(VecDeque<Said>, Cursor), ApiError>, ApiError> {
         let selection = &options.selection;
         let lane = lane(selection);
         let after = options.resource_version.filter(|version| version.0 > 0);
+        // Upstream's default since WatchList: who names no version is sent what there is, and told when that ends.
         let initial = options.initial_events.unwrap_or(after.is_none());
         if !initial {
             let from = match after {
                 Some(version) => version,
                 None => {
-                    self.fresh().await?;
+                    if options.resource_version.is_none() {
+                        self.fresh().await?;
+                    }
                     self.call.server.windows.applied()
                 }
             };
-            let cursor = self.window.watch_after(lane, from).map_err(|fallen| too_old(from, fallen))?;
-            return Ok((VecDeque::new(), cursor));
+            let begun = self.window.watch_after(lane, from).map_err(|fallen| too_old(from, fallen));
+            return Ok(begun.map(|cursor| (VecDeque::new(), cursor)));
         }
         match after {
             Some(version) => self.not_older_than(version).await?,
@@ -97,11 +110,23 @@ impl Stored<'_> {
         let prefix = selection.prefix();
         let (view, cursor) = self.window.watch_from_now(lane, &prefix, |object| selection.matches(object));
         let mut pending: VecDeque<Said> = view.objects.into_iter().map(Said::Added).collect();
-        if options.initial_events == Some(true) {
+        if options.bookmarks {
             pending.push_back(Said::InitialEnd(view.revision));
         }
-        Ok((pending, cursor))
+        Ok(Ok((pending, cursor)))
     }
+}
+
+fn streamed(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    // Upstream names the stream parameter for every encoding but this one.
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The line that ends a watch.
+fn error_event(error: &ApiError) -> String {
+    format!("{}\n", json!({"type": "ERROR", "object": error.status()}))
 }
 
 /// The watchers that a change of an object outside of the selection need not wake.
@@ -161,9 +186,13 @@ struct Watching {
     cursor: Cursor,
     pending: VecDeque<Said>,
     headers: Headers,
+    /// The last revision that was read.
+    said: Revision,
     bookmarks: bool,
     bookmark_at: Instant,
     ends_at: Instant,
+    /// The error that ends it has been said.
+    over: bool,
     ending: Shutdown,
     _open: Open,
 }
@@ -177,7 +206,7 @@ impl Watching {
                 return Some(bytes);
             }
             let now = Instant::now();
-            if now >= self.ends_at || self.ending.is_cancelled() {
+            if self.over || now >= self.ends_at || self.ending.is_cancelled() {
                 return None;
             }
             if self.bookmarks && now >= self.bookmark_at {
@@ -202,7 +231,7 @@ impl Watching {
 
     /// What can be said now, many events in one piece.
     fn ready(&mut self) -> Option<Bytes> {
-        if self.ending.is_cancelled() {
+        if self.over || self.ending.is_cancelled() {
             return None;
         }
         let mut out = Pieces::default();
@@ -221,15 +250,14 @@ impl Watching {
                 Ok(events) if events.is_empty() => return None,
                 Ok(events) => {
                     for event in events {
+                        self.said = event.revision;
                         self.tell(&event, &mut out);
                     }
                 }
                 Err(fallen) => {
-                    let error = too_old(fallen.oldest, fallen);
-                    let line = json!({"type": "ERROR", "object": error.status()});
-                    self.ends_at = Instant::now();
-                    self.bookmarks = false;
-                    return Some(Bytes::from(format!("{line}\n")));
+                    self.over = true;
+                    let error = too_old(self.said, fallen);
+                    return Some(Bytes::from(error_event(&error)));
                 }
             }
         }
@@ -278,17 +306,14 @@ impl Watching {
         }
     }
 
-    fn bookmark(&self, revision: Revision, initial_end: bool) -> Bytes {
-        let mut metadata = json!({"resourceVersion": revision.0.to_string(), "creationTimestamp": null});
+    fn bookmark(&mut self, revision: Revision, initial_end: bool) -> Bytes {
+        let mut metadata = json!({"resourceVersion": revision.0.to_string()});
         if initial_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        let line = json!({"type": "BOOKMARK", "object": {
-            "kind": self.shape.resource.kind,
-            "apiVersion": self.shape.resource.api_version(),
-            "metadata": metadata,
-        }});
-        Bytes::from(format!("{line}\n"))
+        let object = self.shape.shown(self.shape.typed(metadata), self.headers);
+        self.headers = Headers::Omitted;
+        Bytes::from(format!("{}\n", json!({"type": "BOOKMARK", "object": object})))
     }
 }
 

@@ -67,6 +67,12 @@ impl Ring {
             .then(|| self.first + self.events.partition_point(|event| event.revision <= revision) as u64)
     }
 
+    /// The events after `revision`; nothing if some of them are no longer kept.
+    pub fn later(&self, revision: Revision) -> Option<impl DoubleEndedIterator<Item = &Arc<Event>>> {
+        let skip = usize::try_from(self.after(revision)? - self.first).ok()?;
+        Some(self.events.range(skip..))
+    }
+
     /// Keeps an event and wakes whom it concerns; returns how many.
     pub fn push(&mut self, event: Event) -> u64 {
         let number = self.next();

@@ -26,8 +26,43 @@ async fn tables_and_metadata_are_computed_for_lists_and_objects() {
         (&json!("PartialObjectMetadataList"), &json!("a"))
     );
     assert!(list["items"][0].get("data").is_none());
+    // Upstream names Go's types, and does not fall back to the header's next range.
+    let said = accepting(&world, &format!("{MAPS}/a"), partial).await.said();
+    assert_eq!(
+        said,
+        "406 NotAcceptable: you requested PartialObjectMetadataList, but the requested object is not a list (*core.ConfigMap)"
+    );
+    let single = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+    assert_eq!(accepting(&world, &format!("{MAPS}/a"), single).await.json()["kind"], "PartialObjectMetadata");
+    let said = accepting(&world, "/apis/apps/v1/daemonsets", single).await.said();
+    assert_eq!(
+        said,
+        "406 NotAcceptable: you requested PartialObjectMetadata, but the requested object is a list (*apps.DaemonSetList)"
+    );
     let yaml = accepting(&world, &format!("{MAPS}/a"), "application/yaml").await;
     assert_eq!(yaml.headers["content-type"], "application/yaml");
+}
+
+#[tokio::test]
+async fn rows_carry_as_much_of_their_object_as_asked() {
+    let world = World::new().await;
+    world.post(MAPS, json!({"metadata": {"name": "a"}, "data": {"k": "v"}})).await;
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    for (query, kind) in [
+        ("", json!("PartialObjectMetadata")),
+        ("?includeObject=None", json!(null)),
+        ("?includeObject=Object", json!("ConfigMap")),
+    ] {
+        let answer = accepting(&world, &format!("{MAPS}/a{query}"), table).await.json();
+        assert_eq!(answer["rows"][0]["object"]["kind"], kind, "{query}");
+    }
+    let wrong = accepting(&world, &format!("{MAPS}?includeObject=All"), table).await;
+    assert_eq!(
+        wrong.said(),
+        "400 BadRequest: Unable to convert to Table as requested: includeObject: Invalid value: \"All\": must be 'Metadata', 'Object', 'None', or empty"
+    );
+    // Without a table nobody reads the parameter.
+    assert_eq!(world.get(&format!("{MAPS}?includeObject=All")).await.status, 200);
 }
 
 #[tokio::test]

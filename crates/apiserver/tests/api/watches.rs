@@ -17,7 +17,12 @@ struct Watch {
 
 impl Watch {
     async fn open(world: &World, url: &str) -> Watch {
-        let request = http::Request::get(url).body(apiserver::body::empty()).unwrap();
+        Watch::accepting(world, url, "application/json").await
+    }
+
+    async fn accepting(world: &World, url: &str, accept: &str) -> Watch {
+        let request =
+            http::Request::get(url).header("accept", accept).body(apiserver::body::empty()).unwrap();
         let response = world.stream(request).await;
         assert_eq!(response.status(), 200);
         Watch { body: response.into_body(), rest: Vec::new() }
@@ -37,15 +42,14 @@ impl Watch {
 
     /// `ADDED a`.
     async fn brief(&mut self) -> String {
-        match self.next().await {
-            Some(event) => format!(
-                "{} {}",
-                event["type"].as_str().unwrap(),
-                event["object"]["metadata"]["name"].as_str().unwrap_or("-")
-            ),
-            None => "end".to_owned(),
-        }
+        self.next().await.map_or_else(|| "end".to_owned(), |event| brief(&event))
     }
+}
+
+/// `ADDED a`.
+fn brief(event: &Value) -> String {
+    let name = event["object"]["metadata"]["name"].as_str().unwrap_or("-");
+    format!("{} {name}", event["type"].as_str().unwrap())
 }
 
 async fn map(world: &World, name: &str, labels: Value) -> Value {
@@ -144,32 +148,158 @@ async fn bound_pod_enters_its_nodes_watch() {
     );
 }
 
+/// sendInitialEvents × resourceVersion × allowWatchBookmarks: what a watch says first.
 #[tokio::test]
 async fn initial_events_end_with_a_marked_bookmark() {
     let world = World::new().await;
     map(&world, "a", json!({})).await;
-    let url = format!(
-        "{MAPS}?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
-    );
-    let mut watch = Watch::open(&world, &url).await;
-    assert_eq!(watch.brief().await, "ADDED a");
-    let bookmark = watch.next().await.unwrap();
-    assert_eq!(bookmark["type"], "BOOKMARK");
-    assert_eq!(bookmark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+    let revision = world.get(MAPS).await.json()["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let streaming = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
+    let from_now = "sendInitialEvents=false&resourceVersionMatch=NotOlderThan";
+    for (query, expect) in [
+        (format!("{streaming}&allowWatchBookmarks=true"), &["ADDED a", "BOOKMARK -", "ADDED b"][..]),
+        (
+            format!("{streaming}&allowWatchBookmarks=true&resourceVersion=0"),
+            &["ADDED a", "BOOKMARK -", "ADDED b"],
+        ),
+        (
+            format!("{streaming}&allowWatchBookmarks=true&resourceVersion={revision}"),
+            &["ADDED a", "BOOKMARK -", "ADDED b"],
+        ),
+        (streaming.to_owned(), &["ADDED a", "ADDED b"]),
+        // Who names no version is treated as if it had asked for a streaming list.
+        ("allowWatchBookmarks=true".to_owned(), &["ADDED a", "BOOKMARK -", "ADDED b"]),
+        ("resourceVersion=0".to_owned(), &["ADDED a", "ADDED b"]),
+        (format!("resourceVersion={revision}&allowWatchBookmarks=true"), &["ADDED b"]),
+        (format!("{from_now}&allowWatchBookmarks=true"), &["ADDED b"]),
+        (format!("{from_now}&resourceVersion={revision}"), &["ADDED b"]),
+    ] {
+        let mut watch = Watch::open(&world, &format!("{MAPS}?watch=1&{query}")).await;
+        map(&world, "b", json!({})).await;
+        for expected in expect {
+            let event = watch.next().await.unwrap();
+            assert_eq!(brief(&event), *expected, "{query}");
+            if event["type"] == "BOOKMARK" {
+                let object = &event["object"];
+                assert_eq!(object["metadata"]["annotations"], json!({"k8s.io/initial-events-end": "true"}));
+                assert_eq!((&object["kind"], &object["apiVersion"]), (&json!("ConfigMap"), &json!("v1")));
+                assert!(object["metadata"].get("creationTimestamp").is_none());
+                let at: u64 = object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+                assert!(at >= revision.parse().unwrap());
+            }
+        }
+        world.delete(&format!("{MAPS}/b")).await;
+    }
 }
 
 #[tokio::test]
-async fn revision_from_before_the_servers_start_is_expired() {
+async fn options_of_watches_that_do_not_go_together_are_refused() {
+    let world = World::new().await;
+    let invalid = |what: &str| format!("422 Invalid: ListOptions.meta.k8s.io \"\" is invalid: {what}");
+    let needs = "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+    let unless = "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+    let mode = "resourceVersionMatch: Unsupported value: \"Exact\": supported values: \"NotOlderThan\"";
+    for (query, expect) in [
+        ("sendInitialEvents=true", invalid(needs)),
+        ("sendInitialEvents=false", invalid(needs)),
+        ("resourceVersionMatch=NotOlderThan", invalid(unless)),
+        ("resourceVersionMatch=Exact", invalid(&format!("[{unless}, {mode}]"))),
+        ("sendInitialEvents=true&resourceVersionMatch=Exact", invalid(&format!("[{needs}, {mode}]"))),
+        (
+            "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&continue=x",
+            invalid(
+                "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided",
+            ),
+        ),
+        ("fieldSelector=data.k%3Dv", "400 BadRequest: field label not supported: data.k".to_owned()),
+    ] {
+        assert_eq!(world.get(&format!("{MAPS}?watch=1&{query}")).await.said(), expect, "{query}");
+    }
+    let named =
+        world.get("/api/v1/watch/namespaces/default/configmaps/a?fieldSelector=metadata.name%3Db").await;
+    assert_eq!(named.said(), "400 BadRequest: fieldSelector metadata.name doesn't match requested name");
+    let request = http::Request::get(format!("{MAPS}?watch=1")).header("accept", "application/yaml");
+    assert_eq!(
+        world.send(request.body(apiserver::body::empty()).unwrap()).await.said(),
+        "406 NotAcceptable: only the following media types are accepted: application/json;stream=watch"
+    );
+}
+
+#[tokio::test]
+async fn named_object_is_watched_under_the_old_prefix() {
+    let world = World::new().await;
+    map(&world, "b", json!({})).await;
+    let mut watch = Watch::open(&world, "/api/v1/watch/namespaces/default/configmaps/a").await;
+    map(&world, "a", json!({})).await;
+    assert_eq!(watch.brief().await, "ADDED a");
+    // Upstream's get of one object knows no watch.
+    let object = world.get(&format!("{MAPS}/a?watch=true")).await.json();
+    assert_eq!(object["kind"], "ConfigMap");
+}
+
+#[tokio::test]
+async fn revision_that_is_no_longer_known_is_told_inside_the_watch_and_a_list_recovers() {
     let store = std::sync::Arc::new(store::memory::MemoryStore::new());
     let first = World::over(store.clone()).await;
     let old = first.get(MAPS).await.json()["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
     map(&first, "a", json!({})).await;
     let second = World::over(store).await;
-    let said = second.get(&format!("{MAPS}?watch=1&resourceVersion={old}")).await.said();
-    assert!(said.starts_with(&format!("410 Expired: too old resource version: {old} (")), "{said}");
-    // What another server of the same store has written is read at once.
+    let mut watch = Watch::open(&second, &format!("{MAPS}?watch=1&resourceVersion={old}")).await;
+    let error = watch.next().await.unwrap();
+    assert_eq!((&error["type"], &error["object"]["kind"]), (&json!("ERROR"), &json!("Status")));
+    assert_eq!((&error["object"]["code"], &error["object"]["reason"]), (&json!(410), &json!("Expired")));
+    let said = error["object"]["message"].as_str().unwrap();
+    assert!(said.starts_with(&format!("too old resource version: {old} (")), "{said}");
+    assert_eq!(watch.brief().await, "end");
+    let list = second.get(MAPS).await.json();
+    let revision = list["metadata"]["resourceVersion"].as_str().unwrap();
+    let mut watch = Watch::open(&second, &format!("{MAPS}?watch=1&resourceVersion={revision}")).await;
+    // What another server of the same store has written is seen here.
     map(&first, "b", json!({})).await;
+    assert_eq!(watch.brief().await, "ADDED b");
     assert_eq!(second.get(&format!("{MAPS}/b")).await.status, 200);
+}
+
+#[tokio::test]
+async fn watcher_that_falls_behind_the_ring_is_told_so() {
+    let world = World::new().await;
+    map(&world, "a", json!({})).await;
+    let mut watch = Watch::open(&world, &format!("{MAPS}?watch=1")).await;
+    assert_eq!(watch.brief().await, "ADDED a");
+    let mut named = Watch::open(&world, &format!("{MAPS}?watch=1&fieldSelector=metadata.name%3Da")).await;
+    assert_eq!(named.brief().await, "ADDED a");
+    world.server.forget_events();
+    for watch in [&mut watch, &mut named] {
+        let error = watch.next().await.unwrap();
+        assert_eq!((&error["type"], &error["object"]["code"]), (&json!("ERROR"), &json!(410)));
+        assert_eq!(watch.brief().await, "end");
+    }
+}
+
+#[tokio::test]
+async fn bookmarks_have_the_form_of_the_watch() {
+    let world = World::new().await;
+    map(&world, "a", json!({})).await;
+    let url = format!("{MAPS}?watch=1&allowWatchBookmarks=true");
+    for (form, kind) in [("PartialObjectMetadata", "PartialObjectMetadata"), ("Table", "Table")] {
+        let accept = format!("application/json;as={form};v=v1;g=meta.k8s.io");
+        let mut watch = Watch::accepting(&world, &url, &accept).await;
+        let added = watch.next().await.unwrap();
+        assert_eq!((&added["type"], &added["object"]["kind"]), (&json!("ADDED"), &json!(kind)));
+        let bookmark = watch.next().await.unwrap();
+        assert_eq!((&bookmark["type"], &bookmark["object"]["kind"]), (&json!("BOOKMARK"), &json!(kind)));
+        assert_eq!(bookmark["object"]["apiVersion"], "meta.k8s.io/v1");
+        assert!(bookmark["object"]["metadata"]["resourceVersion"].is_string(), "{bookmark}");
+        if kind == "Table" {
+            assert!(added["object"]["columnDefinitions"].is_array(), "the first event describes the columns");
+            assert!(bookmark["object"]["columnDefinitions"].is_null(), "the next ones do not");
+            let row = &bookmark["object"]["rows"][0]["object"]["metadata"];
+            assert_eq!(row["annotations"]["k8s.io/initial-events-end"], "true");
+        }
+        world.merge(&format!("{MAPS}/a"), json!({"data": {"k": form}})).await;
+        let changed = watch.next().await.unwrap();
+        assert_eq!((&changed["type"], &changed["object"]["kind"]), (&json!("MODIFIED"), &json!(kind)));
+    }
 }
 
 #[tokio::test]
