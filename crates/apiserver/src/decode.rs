@@ -4,6 +4,8 @@
 //! way and refused, told as warnings or ignored, as the client asked (`fieldValidation`). Texts follow upstream's decoder.
 //! How deep a body may nest is bounded by the parsers: 128 levels of JSON, serde-saphyr's default budget for YAML.
 
+mod mismatch;
+
 use std::fmt;
 
 use api::scheme::Resource;
@@ -124,7 +126,8 @@ pub fn decode<T: serde::de::DeserializeOwned>(
         }
         Payload::Value(value) => ignored(value, &mut found),
     };
-    let object = decoded.map_err(|error| not_handled(resource.kind, resource, &format!("json: {error}")))?;
+    let object = decoded
+        .map_err(|error| not_handled(resource.kind, resource, &mistyped(payload, resource, &error)))?;
     if validation == FieldValidation::Ignore {
         return Ok(object);
     }
@@ -140,6 +143,20 @@ pub fn decode<T: serde::de::DeserializeOwned>(
     }
     found.into_iter().for_each(warn);
     Ok(object)
+}
+
+/// Why typed decoding failed, in upstream's words where the schema knows them.
+fn mistyped(payload: &Payload, resource: &Resource, error: &serde_json::Error) -> String {
+    let parsed;
+    let body = match payload {
+        Payload::Value(value) => Some(value),
+        Payload::Json(bytes) => {
+            parsed = serde_json::from_slice(bytes).ok();
+            parsed.as_ref()
+        }
+    };
+    let told = body.and_then(|body| mismatch::told(resource.definition, body));
+    told.unwrap_or_else(|| format!("json: {error}"))
 }
 
 fn ignored<'de, D: Deserializer<'de>, T: Deserialize<'de>>(

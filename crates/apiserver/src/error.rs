@@ -236,7 +236,7 @@ impl ApiError {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "RequestEntityTooLarge",
-            format!("Request entity is too large: {what}"),
+            format!("Request entity too large: {what}"),
         )
     }
 

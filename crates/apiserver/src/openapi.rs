@@ -14,6 +14,8 @@ mod schemas;
 mod v2;
 mod v3;
 
+pub use schemas::referred;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::sync::LazyLock;
@@ -88,6 +90,11 @@ pub fn document(path: &str, accept: Option<&str>) -> Answer {
         (Some(_), None) => Answer::NotAcceptable,
         (Some(document), Some(_)) => Answer::Found(document),
     }
+}
+
+/// Every definition by name, in upstream's shape. Costs milliseconds: whoever asks keeps what it needs of it.
+pub fn definitions() -> BTreeMap<String, serde_json::Value> {
+    schemas::all()
 }
 
 struct V3Documents {

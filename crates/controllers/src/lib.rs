@@ -11,6 +11,7 @@ pub mod namespace;
 pub mod node_lifecycle;
 pub mod pod_gc;
 pub mod root_ca;
+mod selection;
 pub mod service_account;
 
 use std::collections::BTreeSet;
@@ -24,6 +25,8 @@ use client::lease::{Candidacy, while_leading};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::{Api, Client};
 use process::{Clock, Shutdown, SystemClock, Tasks};
+
+pub use selection::{Selection, UnknownController};
 
 /// How long the controllers may take to stop: a write under way is waited for, nothing new is begun.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);

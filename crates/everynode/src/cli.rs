@@ -38,7 +38,9 @@ Examples:
     #[command(after_help = "\
 Examples:
   everynode server --listen 0.0.0.0:6443
-  everynode server --data-dir /srv/everynode --detach")]
+  everynode server --data-dir /srv/everynode --detach
+  everynode server --controllers='*,-daemonset-controller'           another DaemonSet controller takes its place
+  everynode server --controllers= --scheduler=off                    the API server alone")]
     Server(ServerArgs),
     /// Run the node agent: joined to a server, or alone on static Pods
     #[command(after_help = "\
@@ -111,11 +113,24 @@ pub struct DetachArgs {
     pub detached: bool,
 }
 
+/// What a process that serves the API is told.
 #[derive(Debug, Clone, Args)]
-pub struct ListenArgs {
+pub struct ServeArgs {
     /// Where the API server listens
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:6443")]
     pub listen: SocketAddr,
+    /// Controllers to run: names, * for all, -NAME for all but that one; empty for none
+    #[arg(long, value_name = "LIST", default_value = "*", allow_hyphen_values = true)]
+    pub controllers: controllers::Selection,
+    /// Whether this server schedules Pods, or leaves it to another scheduler
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    pub scheduler: Switch,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    On,
+    Off,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -142,7 +157,7 @@ pub struct UpArgs {
     #[command(flatten)]
     pub data: DataArgs,
     #[command(flatten)]
-    pub listen: ListenArgs,
+    pub serve: ServeArgs,
     #[command(flatten)]
     pub node: NodeArgs,
     #[command(flatten)]
@@ -156,7 +171,7 @@ pub struct ServerArgs {
     #[command(flatten)]
     pub data: DataArgs,
     #[command(flatten)]
-    pub listen: ListenArgs,
+    pub serve: ServeArgs,
     /// Node for which DIR/agent.kubeconfig is written; the host name when not given
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,

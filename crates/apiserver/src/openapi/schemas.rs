@@ -75,7 +75,7 @@ pub(super) fn reference(definition: &str) -> Value {
 }
 
 /// The definition that a schema refers to.
-pub(super) fn referred(schema: &Value) -> Option<&str> {
+pub fn referred(schema: &Value) -> Option<&str> {
     schema.get("$ref")?.as_str()?.strip_prefix(REFERENCE)
 }
 

@@ -208,7 +208,7 @@ async fn body_over_the_limit_is_413() {
     let body = vec![b' '; 5 * 1024 * 1024];
     assert_eq!(
         world.ask("POST", MAPS, "application/json", body).await.said(),
-        "413 RequestEntityTooLarge: Request entity is too large: limit is 3145728"
+        "413 RequestEntityTooLarge: Request entity too large: limit is 3145728"
     );
 }
 

@@ -12,7 +12,7 @@ use kube::api::PostParams;
 use serde_json::json;
 use store::{Change, Expect, Store, Write};
 
-use crate::instance::Instance;
+use crate::instance::{Instance, cpu_seconds_of};
 
 const CREATES: usize = 5_000;
 const CONCURRENCY: usize = 32;
@@ -55,7 +55,7 @@ pub async fn run() -> Result<()> {
     let store: Arc<dyn Store> = Arc::new(store::embedded::EmbeddedStore::open(folder.path())?);
     let value = Bytes::from(serde_json::to_vec(&pod(0)?)?);
     let next = Arc::new(AtomicUsize::new(0));
-    let (cpu_before, started) = (own_cpu_seconds()?, Instant::now());
+    let (cpu_before, started) = (cpu_seconds_of(std::process::id())?, Instant::now());
     let writers: Vec<_> = (0..CONCURRENCY)
         .map(|_| {
             let (store, next, value) = (store.clone(), next.clone(), value.clone());
@@ -76,7 +76,7 @@ pub async fn run() -> Result<()> {
     for writer in writers {
         writer.await??;
     }
-    let (wall, cpu) = (started.elapsed().as_secs_f64(), own_cpu_seconds()? - cpu_before);
+    let (wall, cpu) = (started.elapsed().as_secs_f64(), cpu_seconds_of(std::process::id())? - cpu_before);
     let floor_us = cpu * 1e6 / CREATES as f64;
     println!(
         "  floor: {} bytes into the store alone {:>6.0} a second   {floor_us:.0} us CPU each   ratio {:.1}",
@@ -85,13 +85,6 @@ pub async fn run() -> Result<()> {
         per_create_us / floor_us
     );
     Ok(())
-}
-
-fn own_cpu_seconds() -> Result<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-    Ok((ticks(11) + ticks(12)) / 100.0)
 }
 
 /// A Pod as a daemon has it; without a node, and for a scheduler that does not exist, so that nothing acts on it.

@@ -95,11 +95,7 @@ impl Instance {
 
     /// CPU seconds, user and system, that the process has used.
     pub fn cpu_seconds(&self) -> Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks =
-            |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-        Ok((ticks(11) + ticks(12)) / TICKS_PER_SECOND)
+        cpu_seconds_of(self.child.id())
     }
 
     /// Resident memory of the process.
@@ -117,6 +113,14 @@ impl Drop for Instance {
         let _ = self.child.wait();
         let _ = Command::new(&self.binary).args(["down", "--purge", "--data-dir"]).arg(self.data()).status();
     }
+}
+
+/// CPU seconds, user and system, that a process has used.
+pub fn cpu_seconds_of(pid: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+    Ok((ticks(11) + ticks(12)) / TICKS_PER_SECOND)
 }
 
 /// Commit and machine, so that two runs can be told apart.

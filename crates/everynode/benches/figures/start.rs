@@ -13,6 +13,8 @@ use crate::instance::Instance;
 use crate::median;
 
 const ROUNDS: usize = 10;
+/// Parent of the floor's cgroups: runc makes it and never removes it.
+const CGROUP: &str = "everynode-bench";
 const IMAGE: &str = "everynode.local/busybox:1.35";
 /// How often the bench looks for the container's sign of life: far below what is measured.
 const LOOK_AGAIN_US: u64 = 300;
@@ -35,6 +37,7 @@ pub async fn run() -> Result<()> {
             ends.push(end);
         }
     }
+    remove_cgroup();
     let (floor, start) = (median(&mut floors), median(&mut starts));
     println!("static manifest to first instruction   {:>8.1} ms", start * 1e3);
     println!(
@@ -44,6 +47,15 @@ pub async fn run() -> Result<()> {
     );
     println!("manifest removed to sign of the end    {:>8.1} ms", median(&mut ends) * 1e3);
     Ok(())
+}
+
+/// In every hierarchy (v1), or in the one (v2); what is not there or not empty stays as it is.
+fn remove_cgroup() {
+    let root = Path::new("/sys/fs/cgroup");
+    let hierarchies = std::fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+    for hierarchy in hierarchies.chain([root.to_owned()]) {
+        let _ = std::fs::remove_dir(hierarchy.join(CGROUP));
+    }
 }
 
 fn script(sign: &str) -> String {
@@ -98,7 +110,7 @@ async fn bare(runtime: &cri::RemoteRuntime, out: &Path, round: usize) -> Result<
         uid: sign.clone(),
         hostname: String::new(),
         log_directory: format!("{}/logs", out.display()),
-        cgroup_parent: "/everynode-bench".to_owned(),
+        cgroup_parent: format!("/{CGROUP}"),
         security: SandboxSecurity { namespaces: namespaces.clone(), ..Default::default() },
         ..Default::default()
     };

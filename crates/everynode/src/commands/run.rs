@@ -26,8 +26,7 @@ pub fn up(args: UpArgs) -> Result<()> {
         let metrics = Metrics::new();
         let node_name = node::name(args.node.node_name.as_deref())?;
         let served =
-            server::start(&data, args.listen.listen, &node_name, &args.node.node_ip, &metrics, &tasks)
-                .await?;
+            server::start(&data, &args.serve, &node_name, &args.node.node_ip, &metrics, &tasks).await?;
         let wiring = node::Wiring::beside(&served, &data, &args.node, node_name, metrics)?;
         let agent = node::start(wiring, &tasks).await?;
         served.write_kubeconfigs(&data)?;
@@ -50,8 +49,7 @@ pub fn server(args: ServerArgs) -> Result<()> {
     foreground(&args.data, &args.detach, &args.log, async |tasks: Tasks| {
         let hold = Hold::take(&data.pid())?;
         let node_name = node::name(args.node_name.as_deref())?;
-        let served =
-            server::start(&data, args.listen.listen, &node_name, &None, &Metrics::new(), &tasks).await?;
+        let served = server::start(&data, &args.serve, &node_name, &None, &Metrics::new(), &tasks).await?;
         served.write_kubeconfigs(&data)?;
         hold.announce()?;
         Ok((hold, format!("https://{}, {}", served.address(), data.admin_kubeconfig().display())))

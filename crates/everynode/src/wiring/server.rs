@@ -11,6 +11,7 @@ use store::embedded::EmbeddedStore;
 use tokio::net::TcpListener;
 
 use super::hold::write_whole;
+use crate::cli::{ServeArgs, Switch};
 use crate::paths::DataDir;
 
 /// A server that answers, and the identities that were made for it.
@@ -28,12 +29,13 @@ pub struct Served {
 /// Opens the store, makes the certificates, listens, and starts controllers and scheduler.
 pub async fn start(
     data: &DataDir,
-    listen: SocketAddr,
+    serve: &ServeArgs,
     node_name: &str,
     node_ip: &Option<IpAddr>,
     metrics: &Metrics,
     tasks: &Tasks,
 ) -> Result<Served> {
+    let listen = serve.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
     let address = listener.local_addr()?;
     let now = jiff::Timestamp::now();
@@ -54,20 +56,25 @@ pub async fn start(
     let (serving, tls, ending) = (server.clone(), pki.server_tls()?, tasks.shutdown_signal().clone());
     tasks.spawn("api server", async move { serving.serve(listener, tls, ending).await });
 
-    let client = server.client_for(User::controllers());
-    let options = controllers::Options {
-        root_ca_pem: Some(pki.ca_pem().to_owned()),
-        ..controllers::Options::default()
-    };
-    let shutdown = tasks.shutdown_signal().clone();
-    tasks.supervise("controllers", move || {
-        controllers::run(client.clone(), options.clone(), shutdown.clone())
-    });
-    let client = server.client_for(User::scheduler());
-    let shutdown = tasks.shutdown_signal().clone();
-    tasks.supervise("scheduler", move || {
-        scheduler::run(client.clone(), scheduler::Options::default(), shutdown.clone())
-    });
+    if !serve.controllers.0.is_empty() {
+        let client = server.client_for(User::controllers());
+        let options = controllers::Options {
+            which: serve.controllers.0.clone(),
+            root_ca_pem: Some(pki.ca_pem().to_owned()),
+            ..controllers::Options::default()
+        };
+        let shutdown = tasks.shutdown_signal().clone();
+        tasks.supervise("controllers", move || {
+            controllers::run(client.clone(), options.clone(), shutdown.clone())
+        });
+    }
+    if serve.scheduler == Switch::On {
+        let client = server.client_for(User::scheduler());
+        let shutdown = tasks.shutdown_signal().clone();
+        tasks.supervise("scheduler", move || {
+            scheduler::run(client.clone(), scheduler::Options::default(), shutdown.clone())
+        });
+    }
     Ok(Served { server, pki, node, node_name: node_name.to_owned(), node_ip, address })
 }
 
