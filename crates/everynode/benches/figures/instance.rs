@@ -29,12 +29,21 @@ pub fn image(stem: &str) -> PathBuf {
 
 impl Instance {
     pub fn start(mode: &str) -> Result<Instance> {
+        Instance::start_with(mode, &[])
+    }
+
+    pub fn start_with(mode: &str, flags: &[&str]) -> Result<Instance> {
         let folder = tempfile::Builder::new().prefix("en").tempdir_in("/tmp")?;
         std::fs::create_dir(folder.path().join("manifests"))?;
         let log = std::fs::File::create(folder.path().join("log"))?;
         let binary = binary();
         let mut command = Command::new(&binary);
-        command.arg(mode).arg("--data-dir").arg(folder.path().join("data")).args(["--node-name", "bench"]);
+        command
+            .arg(mode)
+            .arg("--data-dir")
+            .arg(folder.path().join("data"))
+            .args(["--node-name", "bench"])
+            .args(flags);
         if mode != "agent" {
             let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
             command.arg("--listen").arg(format!("127.0.0.1:{port}"));
@@ -87,10 +96,14 @@ impl Instance {
         if status.success() { Ok(()) } else { bail!("image {stem} was not loaded") }
     }
 
-    pub async fn client(&self) -> Result<kube::Client> {
+    /// How the administrator reaches it.
+    pub async fn config(&self) -> Result<kube::Config> {
         let config = kube::config::Kubeconfig::read_from(self.data().join("admin.kubeconfig"))?;
-        let config = kube::Config::from_custom_kubeconfig(config, &Default::default()).await?;
-        Ok(kube::Client::try_from(config)?)
+        Ok(kube::Config::from_custom_kubeconfig(config, &Default::default()).await?)
+    }
+
+    pub async fn client(&self) -> Result<kube::Client> {
+        Ok(kube::Client::try_from(self.config().await?)?)
     }
 
     /// CPU seconds, user and system, that the process has used.

@@ -3,12 +3,16 @@
 //! The machines are noisy, so a figure stands beside what the machine can do at best at the same time, and the
 //! ratio is what counts. Needs root, containerd and the images of `cargo xtask images`.
 
-mod creates;
+mod api;
 mod footprint;
 mod instance;
 mod start;
+mod wire;
 
 use anyhow::Result;
+
+/// Stored objects at which the cost of an operation is compared with that at 1,000.
+const OBJECTS: usize = 100_000;
 
 fn main() -> Result<()> {
     let wanted: Vec<String> =
@@ -20,8 +24,8 @@ fn main() -> Result<()> {
         if asked("start") {
             start::run().await?;
         }
-        if asked("creates") {
-            creates::run().await?;
+        if asked("api") {
+            api::run(OBJECTS).await?;
         }
         if asked("footprint") {
             footprint::run().await?;
