@@ -165,7 +165,7 @@ fn spliced<'a>(
     meta: &ListMeta,
 ) -> Bytes {
     let typed = format!("{{\"apiVersion\":\"{}\",\"kind\":\"{}\",", resource.api_version(), resource.kind);
-    let size: usize = objects.clone().map(|object| object.json().len() + 1).sum();
+    let size: usize = objects.clone().map(|object| object.json_bytes_max() + 1).sum();
     let mut out = Vec::with_capacity(size + 256);
     let head = format!(
         "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{{\"resourceVersion\":\"{}\"",
@@ -185,14 +185,7 @@ fn spliced<'a>(
         if i > 0 {
             out.push(b',');
         }
-        let json = object.json();
-        match json.strip_prefix(typed.as_bytes()) {
-            Some(rest) => {
-                out.push(b'{');
-                out.extend_from_slice(rest);
-            }
-            None => out.extend_from_slice(&json),
-        }
+        object.write_json_with(typed.as_bytes(), b"{", &mut out);
     }
     out.extend_from_slice(b"]}");
     Bytes::from(out)

@@ -22,7 +22,7 @@ use crate::answer::Shape;
 use crate::body::{self, Body};
 use crate::error::ApiError;
 use crate::kinds::{self, Part};
-use crate::object::{Happened, Object};
+use crate::object::Object;
 use crate::options::FieldValidation;
 use crate::pipeline::{Strategy, Write};
 use crate::request::{Query, Target};
@@ -195,7 +195,6 @@ impl<'a> Stored<'a> {
 
     /// Stores `bytes` as the object `name`.
     async fn put(&self, name: &str, bytes: Bytes, expect: Expect) -> Result<Committed, ApiError> {
-        let happened = if expect == Expect::Absent { Happened::Added } else { Happened::Modified };
         let Some(revision) = self.commit(name, expect, Change::Put(bytes.clone())).await? else {
             return Ok(Committed::Lost);
         };
@@ -203,7 +202,7 @@ impl<'a> Stored<'a> {
         let shared = self.window.get(&key).filter(|object| object.revision == revision);
         let object = match shared {
             Some(object) => object,
-            None => self.unshared(&key, revision, bytes, happened)?,
+            None => self.unshared(&key, revision, bytes)?,
         };
         Ok(Committed::Done(object))
     }
@@ -213,9 +212,7 @@ impl<'a> Stored<'a> {
         let Some(revision) = self.commit(name, Expect::At(current.revision), Change::Delete).await? else {
             return Ok(Committed::Lost);
         };
-        let gone =
-            current.tombstone(revision).map_err(|_| ApiError::internal("the stored object is damaged"))?;
-        Ok(Committed::Done(Arc::new(gone)))
+        Ok(Committed::Done(Arc::new(current.tombstone(revision))))
     }
 
     async fn commit(&self, name: &str, expect: Expect, change: Change) -> Result<Option<Revision>, ApiError> {
@@ -241,14 +238,8 @@ impl<'a> Stored<'a> {
     }
 
     /// An object that the window does not have: of a dry run, or already overtaken.
-    fn unshared(
-        &self,
-        key: &str,
-        revision: Revision,
-        bytes: Bytes,
-        happened: Happened,
-    ) -> Result<Arc<Object>, ApiError> {
-        Object::from_stored(Arc::from(key), revision, bytes, happened)
+    fn unshared(&self, key: &str, revision: Revision, bytes: Bytes) -> Result<Arc<Object>, ApiError> {
+        Object::from_stored(Arc::from(key), revision, bytes)
             .map(Arc::new)
             .map_err(|_| ApiError::internal("the object cannot be encoded"))
     }

@@ -12,6 +12,9 @@ pub const URL_BYTES_MAX: usize = 64 * 1024;
 /// a watcher that is further behind lists again. Pages of a list and lists of an exact revision reach back as far.
 pub const RING_EVENTS_MAX: usize = 65_536;
 
+/// Newest events of a resource whose lines are kept for the watchers that have not read them yet; later ones make their own.
+pub const EVENT_LINES_MAX: usize = 256;
+
 /// Watches open at once: four per node on 10,000 nodes, and room for people.
 pub const WATCHES_MAX: usize = 65_536;
 

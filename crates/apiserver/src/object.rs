@@ -1,10 +1,11 @@
 //! An object as it is stored and served: bytes with a small header.
 //!
-//! A write encodes the object once, with an empty resourceVersion whose place is remembered. When the store has
-//! committed it, the revision is spliced in and the bytes are framed as a watch event: GET, LIST and WATCH share that
-//! one buffer. Reads never decode; what they select by is in the header.
+//! A write encodes the object once, with an empty resourceVersion whose place is remembered. From then on the store and
+//! the windows share that one buffer; an answer is its bytes with the committed revision spliced in. Reads never
+//! decode; what they select by is in the header.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -77,6 +78,9 @@ impl Happened {
     }
 }
 
+/// Digits of the largest revision.
+const REVISION_DIGITS_MAX: usize = 20;
+
 /// The end of an event's line.
 pub const CLOSING: &str = "}\n";
 
@@ -86,51 +90,85 @@ pub struct Object {
     /// `namespace/name`, or `name` for cluster-scoped objects.
     pub key: Arc<str>,
     pub revision: Revision,
-    pub header: Header,
-    happened: Happened,
-    /// `{"type":"MODIFIED","object":` … `}` + newline.
-    frame: Bytes,
-    /// The stored value, from which a tombstone at a later revision is made.
+    pub header: Arc<Header>,
+    /// The header's line and the JSON: the very buffer that the store has.
     stored: Bytes,
+    /// Where the JSON begins.
+    json_at: usize,
+    /// Where the revision goes.
+    revision_at: usize,
 }
 
 impl Object {
     /// From what the store holds.
-    pub fn from_stored(
-        key: Arc<str>,
-        revision: Revision,
-        stored: Bytes,
-        happened: Happened,
-    ) -> Result<Object, Damaged> {
+    pub fn from_stored(key: Arc<str>, revision: Revision, stored: Bytes) -> Result<Object, Damaged> {
         let damaged = || Damaged { key: key.to_string() };
         let newline = memchr::memchr(b'\n', &stored).ok_or_else(damaged)?;
         let header: Header = serde_json::from_slice(&stored[..newline]).map_err(|_| damaged())?;
-        let json = &stored[newline + 1..];
-        let (before, after) = json.split_at_checked(header.revision_at).ok_or_else(damaged)?;
-        let digits = revision.0.to_string();
-        let opening = happened.opening();
-        let mut frame = Vec::with_capacity(opening.len() + json.len() + digits.len() + CLOSING.len());
-        frame.extend_from_slice(opening.as_bytes());
-        frame.extend_from_slice(before);
-        frame.extend_from_slice(digits.as_bytes());
-        frame.extend_from_slice(after);
-        frame.extend_from_slice(CLOSING.as_bytes());
-        Ok(Object { key, revision, header, happened, frame: Bytes::from(frame), stored })
+        let json_at = newline + 1;
+        let revision_at = json_at.checked_add(header.revision_at).ok_or_else(damaged)?;
+        if revision_at > stored.len() {
+            return Err(damaged());
+        }
+        Ok(Object { key, revision, header: Arc::new(header), stored, json_at, revision_at })
     }
 
     /// The object as it was, at the revision of its deletion.
-    pub fn tombstone(&self, revision: Revision) -> Result<Object, Damaged> {
-        Object::from_stored(Arc::clone(&self.key), revision, self.stored.clone(), Happened::Deleted)
+    pub fn tombstone(&self, revision: Revision) -> Object {
+        Object {
+            key: Arc::clone(&self.key),
+            revision,
+            header: Arc::clone(&self.header),
+            stored: self.stored.clone(),
+            ..*self
+        }
+    }
+
+    /// The JSON before and after its revision.
+    fn halves(&self) -> (&[u8], &[u8]) {
+        (&self.stored[self.json_at..self.revision_at], &self.stored[self.revision_at..])
+    }
+
+    /// Enough for the JSON.
+    pub fn json_bytes_max(&self) -> usize {
+        self.stored.len() - self.json_at + REVISION_DIGITS_MAX
+    }
+
+    /// Appends the JSON.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        self.write_json_with(b"", b"", out);
+    }
+
+    /// Appends the JSON, with `instead` in the place of `opening` if it begins so.
+    pub fn write_json_with(&self, opening: &[u8], instead: &[u8], out: &mut Vec<u8>) {
+        let (before, after) = self.halves();
+        match before.strip_prefix(opening) {
+            Some(rest) => {
+                out.extend_from_slice(instead);
+                out.extend_from_slice(rest);
+            }
+            None => out.extend_from_slice(before),
+        }
+        // Vec's Write does not fail.
+        let _ = write!(out, "{}", self.revision.0);
+        out.extend_from_slice(after);
     }
 
     /// The object's JSON.
     pub fn json(&self) -> Bytes {
-        self.frame.slice(self.happened.opening().len()..self.frame.len() - CLOSING.len())
+        let mut out = Vec::with_capacity(self.json_bytes_max());
+        self.write_json(&mut out);
+        Bytes::from(out)
     }
 
-    /// The event line if this buffer says what `happened`; otherwise the caller frames [`json`](Object::json) itself.
-    pub fn frame(&self, happened: Happened) -> Option<Bytes> {
-        (self.happened == happened).then(|| self.frame.clone())
+    /// The line of a watch that tells what happened.
+    pub fn frame(&self, happened: Happened) -> Bytes {
+        let opening = happened.opening();
+        let mut out = Vec::with_capacity(opening.len() + self.json_bytes_max() + CLOSING.len());
+        out.extend_from_slice(opening.as_bytes());
+        self.write_json(&mut out);
+        out.extend_from_slice(CLOSING.as_bytes());
+        Bytes::from(out)
     }
 
     pub fn revision_text(&self) -> String {
@@ -192,19 +230,21 @@ mod tests {
         object.metadata.annotations =
             Some([("resourceVersion".to_owned(), "\"resourceVersion\":\"\"".to_owned())].into());
         let stored = encode(object, BTreeMap::new(), Vec::new()).unwrap();
-        let read = Object::from_stored("ns/a".into(), Revision(42), stored, Happened::Added).unwrap();
+        let read = Object::from_stored("ns/a".into(), Revision(42), stored).unwrap();
         let value: ConfigMap = serde_json::from_slice(&read.json()).unwrap();
         assert_eq!(value.metadata.resource_version.as_deref(), Some("42"));
         assert_eq!(value.metadata.name.as_deref(), Some("a"));
-        let gone = read.tombstone(Revision(43)).unwrap();
-        assert!(gone.frame(Happened::Deleted).unwrap().starts_with(b"{\"type\":\"DELETED\""));
-        assert!(gone.frame(Happened::Added).is_none());
+        let gone = read.tombstone(Revision(43)).frame(Happened::Deleted);
+        let line: serde_json::Value = serde_json::from_slice(&gone).unwrap();
+        assert_eq!(line["type"], "DELETED");
+        assert_eq!(line["object"]["metadata"]["resourceVersion"], "43");
+        assert!(gone.ends_with(b"}\n"));
     }
 
     #[test]
     fn foreign_bytes_are_damaged_and_no_panic() {
         for bytes in ["", "x", "{}\n", "{\"n\":\"a\",\"u\":\"b\",\"r\":99}\n{}"] {
-            let read = Object::from_stored("a".into(), Revision(1), Bytes::from(bytes), Happened::Added);
+            let read = Object::from_stored("a".into(), Revision(1), Bytes::from(bytes));
             assert!(read.is_err(), "{bytes}");
         }
     }

@@ -270,31 +270,32 @@ impl Watching {
         let is = event.happened != Happened::Deleted && self.selection.matches(&event.object);
         match (was, is) {
             (false, false) => {}
-            (false, true) => self.say(Happened::Added, &event.object, out),
-            (true, true) => self.say(Happened::Modified, &event.object, out),
+            (false, true) => self.say_event(Happened::Added, event, out),
+            (true, true) => self.say_event(Happened::Modified, event, out),
             (true, false) if event.happened == Happened::Deleted => {
-                self.say(Happened::Deleted, &event.object, out);
+                self.say_event(Happened::Deleted, event, out);
             }
             (true, false) => {
                 // The object lives on, outside of the selection: the client sees its last state inside.
-                let last = event.previous.as_ref().map(|previous| previous.tombstone(event.revision));
-                if let Some(Ok(last)) = last {
-                    self.say(Happened::Deleted, &last, out);
+                if let Some(previous) = &event.previous {
+                    self.say(Happened::Deleted, &previous.tombstone(event.revision), out);
                 }
             }
         }
     }
 
+    /// As [`say`](Self::say); most events look to every watcher as they are, and then share one line.
+    fn say_event(&mut self, happened: Happened, event: &Event, out: &mut Pieces) {
+        if self.shape.is_plain() && happened == event.happened {
+            out.push(event.line());
+        } else {
+            self.say(happened, &event.object, out);
+        }
+    }
+
     fn say(&mut self, happened: Happened, object: &Object, out: &mut Pieces) {
         if self.shape.is_plain() {
-            match object.frame(happened) {
-                Some(frame) => out.push(frame),
-                None => {
-                    out.push(Bytes::from_static(happened.opening().as_bytes()));
-                    out.push(object.json());
-                    out.push(Bytes::from_static(CLOSING.as_bytes()));
-                }
-            }
+            out.push(object.frame(happened));
             return;
         }
         match self.shape.render(object, self.headers) {

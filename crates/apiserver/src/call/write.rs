@@ -15,7 +15,7 @@ use crate::error::ApiError;
 use crate::kinds::Part;
 use crate::legacy;
 use crate::limits::{CONFLICT_TRIES_MAX, GENERATE_NAME_TRIES_MAX};
-use crate::object::{Happened, Object};
+use crate::object::Object;
 use crate::options::{FieldValidation, Persistence, WriteOptions};
 use crate::pipeline::Outcome;
 
@@ -46,7 +46,7 @@ impl Stored<'_> {
                 if self.window.get(&key).is_some() {
                     return Err(ApiError::already_exists(self.call.resource, &draft.name));
                 }
-                return self.unshared(&key, Revision(0), draft.bytes, Happened::Added);
+                return self.unshared(&key, Revision(0), draft.bytes);
             }
             match self.put(&draft.name, draft.bytes, Expect::Absent).await? {
                 Committed::Done(object) => return Ok(object),
@@ -139,9 +139,7 @@ impl Stored<'_> {
         if persistence == Persistence::DryRun {
             let object = match outcome {
                 Outcome::Same | Outcome::Remove => Arc::clone(current),
-                Outcome::Put(bytes) => {
-                    self.unshared(&current.key, current.revision, bytes, Happened::Modified)?
-                }
+                Outcome::Put(bytes) => self.unshared(&current.key, current.revision, bytes)?,
             };
             return Ok(Some(object));
         }

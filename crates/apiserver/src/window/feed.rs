@@ -97,8 +97,7 @@ impl Window {
         state.objects.clear();
         for entry in entries {
             let key: Arc<str> = Arc::from(&entry.key[prefix_len..]);
-            match Object::from_stored(Arc::clone(&key), entry.modified, entry.value.clone(), Happened::Added)
-            {
+            match Object::from_stored(Arc::clone(&key), entry.modified, entry.value.clone()) {
                 Ok(object) => {
                     state.objects.insert(key, Arc::new(object));
                 }
@@ -119,9 +118,9 @@ impl Window {
             (Some(entry), previous) => {
                 let happened = if previous.is_some() { Happened::Modified } else { Happened::Added };
                 let key = previous.as_ref().map_or_else(|| Arc::from(name), |old| Arc::clone(&old.key));
-                (happened, Object::from_stored(key, revision, entry.value, happened))
+                (happened, Object::from_stored(key, revision, entry.value))
             }
-            (None, Some(previous)) => (Happened::Deleted, previous.tombstone(revision)),
+            (None, Some(previous)) => (Happened::Deleted, Ok(previous.tombstone(revision))),
             (None, None) => return,
         };
         let object = match object {
@@ -137,7 +136,7 @@ impl Window {
             state.objects.insert(Arc::clone(&object.key), Arc::clone(&object));
         }
         state.revision = revision;
-        let woken = state.ring.push(Event { revision, happened, object, previous });
+        let woken = state.ring.push(Event::new(happened, object, previous));
         drop(state);
         self.count_wakes(woken);
     }

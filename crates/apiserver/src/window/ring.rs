@@ -9,7 +9,10 @@ use std::sync::Arc;
 use store::Revision;
 use tokio::sync::Notify;
 
-use crate::limits::RING_EVENTS_MAX;
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::limits::{EVENT_LINES_MAX, RING_EVENTS_MAX};
 use crate::object::{Happened, Object};
 
 /// One change of one object.
@@ -21,6 +24,23 @@ pub struct Event {
     pub object: Arc<Object>,
     /// The state before; absent for a creation.
     pub previous: Option<Arc<Object>>,
+    /// The event's line, made for the first watcher that reads it and shared by all, as long as the event is young.
+    line: Mutex<Option<Bytes>>,
+}
+
+impl Event {
+    pub fn new(happened: Happened, object: Arc<Object>, previous: Option<Arc<Object>>) -> Event {
+        Event { revision: object.revision, happened, object, previous, line: Mutex::default() }
+    }
+
+    /// The event as a watcher without a selector is told of it.
+    pub fn line(&self) -> Bytes {
+        self.line.lock().get_or_insert_with(|| self.object.frame(self.happened)).clone()
+    }
+
+    fn forget_line(&self) {
+        *self.line.lock() = None;
+    }
 }
 
 /// Which events wake a watcher.
@@ -89,6 +109,9 @@ impl Ring {
             }
         }
         self.events.push_back(Arc::new(event));
+        if let Some(old) = self.events.len().checked_sub(EVENT_LINES_MAX + 1) {
+            self.events[old].forget_line();
+        }
         if self.events.len() > RING_EVENTS_MAX {
             self.forget_first();
         }
