@@ -16,7 +16,7 @@ use crate::call::Call;
 use crate::error::ApiError;
 use crate::limits::URL_BYTES_MAX;
 use crate::request::{self, Asked, Query, Target};
-use crate::serve::PeerCertificate;
+use crate::serve::{PeerCertificate, UnknownCertificate};
 use crate::server::Inner;
 use crate::{answer, compress, impersonate, paths};
 
@@ -140,6 +140,10 @@ fn identify(request: &Request<Body>) -> Result<User, ApiError> {
             tracing::debug!(%error, "certificate without a user");
             ApiError::unauthorized()
         });
+    }
+    // Upstream too answers so before it looks at anything else, open paths included.
+    if request.extensions().get::<UnknownCertificate>().is_some() {
+        return Err(ApiError::unauthorized());
     }
     // No other credentials are accepted yet: a token is a wrong one.
     if request.headers().contains_key(header::AUTHORIZATION) {

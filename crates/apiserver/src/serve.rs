@@ -1,7 +1,7 @@
 //! The listener: TLS, HTTP/1 with upgrades and HTTP/2, and the bounds on connections.
 //!
 //! It knows no Kubernetes: a connection's client certificate becomes the [`PeerCertificate`] extension of each of its
-//! requests, everything else is the service's.
+//! requests, or [`UnknownCertificate`] where it is none of the cluster's; everything else is the service's.
 
 use std::sync::Arc;
 
@@ -9,22 +9,27 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use process::Shutdown;
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::limits::{CONNECTIONS_MAX, DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEADER_TIMEOUT};
+use crate::pki::tls::{Peer, ServerTls};
 use crate::server::Server;
 
 /// The certificate that the TLS layer has verified for a connection.
 #[derive(Debug, Clone)]
 pub struct PeerCertificate(pub CertificateDer<'static>);
 
+/// The client has shown a certificate that does not count: whoever it is, it is nobody here.
+#[derive(Debug, Clone, Copy)]
+pub struct UnknownCertificate;
+
 impl Server {
     /// Answers connections until `shutdown`, then lets open requests finish for a bounded time.
-    pub async fn serve(&self, listener: TcpListener, tls: Arc<rustls::ServerConfig>, shutdown: Shutdown) {
-        let acceptor = TlsAcceptor::from(tls);
+    pub async fn serve(&self, listener: TcpListener, tls: ServerTls, shutdown: Shutdown) {
+        let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
         let open = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let graceful = GracefulShutdown::new();
         loop {
@@ -49,10 +54,10 @@ impl Server {
                 }
             };
             let server = self.clone();
-            let acceptor = acceptor.clone();
+            let (acceptor, tls) = (acceptor.clone(), tls.clone());
             let watcher = graceful.watcher();
             tokio::spawn(async move {
-                server.connection(stream, acceptor, watcher).await;
+                server.connection(stream, acceptor, &tls, watcher).await;
                 drop(permit);
             });
         }
@@ -67,6 +72,7 @@ impl Server {
         &self,
         stream: TcpStream,
         acceptor: TlsAcceptor,
+        tls: &ServerTls,
         watcher: hyper_util::server::graceful::Watcher,
     ) {
         let _ = stream.set_nodelay(true);
@@ -81,12 +87,20 @@ impl Server {
                 return;
             }
         };
-        let peer = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let peer = peer.map(|certificate| PeerCertificate(certificate.clone().into_owned()));
+        let peer = tls.peer(stream.get_ref().1.peer_certificates(), UnixTime::now());
+        if let Peer::Stranger(why) = &peer {
+            tracing::debug!(%why, "unknown client certificate");
+        }
         let service = self.service();
         let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
-            if let Some(peer) = &peer {
-                request.extensions_mut().insert(peer.clone());
+            match &peer {
+                Peer::Known(certificate) => {
+                    request.extensions_mut().insert(PeerCertificate(certificate.clone()));
+                }
+                Peer::Stranger(_) => {
+                    request.extensions_mut().insert(UnknownCertificate);
+                }
+                Peer::Nameless => {}
             }
             let mut service = service.clone();
             tower::Service::call(&mut service, request)

@@ -219,7 +219,7 @@ async fn node_that_cannot_be_reached_or_trusted_is_named() {
 
     // An agent with another cluster's certificate.
     let (stranger, _other) = self::pki();
-    let acceptor = TlsAcceptor::from(stranger.server_tls().unwrap());
+    let acceptor = TlsAcceptor::from(stranger.server_tls().unwrap().config);
     let accept = async {
         let (stream, _) = listener.accept().await.unwrap();
         acceptor.accept(stream).await.map(|_| ())

@@ -5,10 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{ServerName, UnixTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use super::tls::{Peer, ServerTls};
 use super::*;
 use crate::access::{User, authn};
 
@@ -114,17 +115,17 @@ fn kubeconfig_is_yaml_with_the_credentials_in_it() {
 
 /// One connection between the two; what the server saw of the client, or why there was none.
 async fn connect(
-    server: Arc<rustls::ServerConfig>,
+    server: &ServerTls,
     client: rustls::ClientConfig,
     name: &'static str,
-) -> (std::io::Result<Option<User>>, std::io::Result<()>) {
+) -> (std::io::Result<Peer>, std::io::Result<()>) {
     let (near, far) = tokio::io::duplex(64 << 10);
     let serve = async move {
-        let mut stream = TlsAcceptor::from(server).accept(far).await?;
-        let peer = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).cloned();
+        let mut stream = TlsAcceptor::from(Arc::clone(&server.config)).accept(far).await?;
+        let peer = server.peer(stream.get_ref().1.peer_certificates(), UnixTime::now());
         stream.write_all(b"hello").await?;
         stream.shutdown().await?;
-        Ok(peer.map(|peer| authn::user_from_certificate(&peer).unwrap()))
+        Ok(peer)
     };
     let dial = async move {
         let name = ServerName::try_from(name).unwrap();
@@ -138,7 +139,7 @@ async fn connect(
 }
 
 #[tokio::test]
-async fn server_knows_its_own_clients_lets_the_nameless_in_and_turns_strangers_away() {
+async fn server_knows_its_own_clients_the_nameless_and_strangers() {
     let dir = tempfile::tempdir().unwrap();
     let pki = Pki::open(dir.path().join("own"), &names(), now()).unwrap();
     let stranger = Pki::open(dir.path().join("other"), &names(), now()).unwrap();
@@ -147,9 +148,10 @@ async fn server_knows_its_own_clients_lets_the_nameless_in_and_turns_strangers_a
 
     for name in ["127.0.0.1", "::1", "10.1.2.3", "localhost", "machine-1", "kubernetes.default.svc"] {
         let client = tls::client_config(ca, &pki.admin).unwrap();
-        let (seen, reached) = connect(server.clone(), client, name).await;
+        let (seen, reached) = connect(&server, client, name).await;
         reached.unwrap();
-        assert_eq!(seen.unwrap(), Some(User::admin()), "{name}");
+        let Peer::Known(certificate) = seen.unwrap() else { panic!("{name}: not known") };
+        assert_eq!(authn::user_from_certificate(&certificate).unwrap(), User::admin(), "{name}");
     }
 
     let mut roots = rustls::RootCertStore::empty();
@@ -160,17 +162,16 @@ async fn server_knows_its_own_clients_lets_the_nameless_in_and_turns_strangers_a
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-    let (seen, reached) = connect(server.clone(), nameless, "localhost").await;
+    let (seen, reached) = connect(&server, nameless, "localhost").await;
     reached.unwrap();
-    assert_eq!(seen.unwrap(), None);
+    assert_eq!(seen.unwrap(), Peer::Nameless);
 
     let client = tls::client_config(ca, &stranger.admin).unwrap();
-    let (seen, reached) = connect(server.clone(), client, "localhost").await;
-    let alert = reached.unwrap_err().to_string();
-    assert!(alert.contains("alert"), "{alert}");
-    seen.unwrap_err();
+    let (seen, reached) = connect(&server, client, "localhost").await;
+    reached.unwrap();
+    assert!(matches!(seen.unwrap(), Peer::Stranger(_)));
 
     let client = tls::client_config(stranger.authority().certificate(), &pki.admin).unwrap();
-    let (_, reached) = connect(server, client, "localhost").await;
+    let (_, reached) = connect(&server, client, "localhost").await;
     reached.unwrap_err();
 }
