@@ -4,14 +4,12 @@
 //! way and refused, told as warnings or ignored, as the client asked (`fieldValidation`). Texts follow upstream's decoder.
 //! How deep a body may nest is bounded by the parsers: 128 levels of JSON, serde-saphyr's default budget for YAML.
 
+mod duplicates;
 mod mismatch;
-
-use std::fmt;
 
 use api::scheme::Resource;
 use bytes::Bytes;
 use http::HeaderMap;
-use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -132,7 +130,7 @@ pub fn decode<T: serde::de::DeserializeOwned>(
         return Ok(object);
     }
     if let Payload::Json(bytes) = payload {
-        duplicates(bytes, &mut found);
+        duplicates::find(bytes, &mut found);
     }
     if found.is_empty() {
         return Ok(object);
@@ -189,90 +187,5 @@ fn write_path(path: &serde_ignored::Path<'_>, out: &mut String) {
         Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
             write_path(parent, out);
         }
-    }
-}
-
-/// Adds each field that stands twice in one object of the JSON.
-fn duplicates(json: &[u8], found: &mut Vec<String>) {
-    let mut path = String::new();
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    // The typed decoder has already refused what is malformed.
-    let _ = Scan { path: &mut path, found }.deserialize(&mut deserializer);
-}
-
-struct Scan<'a> {
-    path: &'a mut String,
-    found: &'a mut Vec<String>,
-}
-
-impl<'de> DeserializeSeed<'de> for Scan<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Scan<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        let length = self.path.len();
-        let mut index = 0usize;
-        loop {
-            self.path.push_str(&format!("[{index}]"));
-            let item = items.next_element_seed(Scan { path: self.path, found: self.found })?;
-            self.path.truncate(length);
-            if item.is_none() {
-                return Ok(());
-            }
-            index += 1;
-        }
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let length = self.path.len();
-        let mut seen: Vec<String> = Vec::new();
-        while let Some(key) = map.next_key::<String>()? {
-            if length > 0 {
-                self.path.push('.');
-            }
-            self.path.push_str(&key);
-            if seen.contains(&key) {
-                self.found.push(format!("duplicate field \"{}\"", self.path));
-            }
-            map.next_value_seed(Scan { path: self.path, found: self.found })?;
-            self.path.truncate(length);
-            seen.push(key);
-        }
-        Ok(())
     }
 }
