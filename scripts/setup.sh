@@ -7,6 +7,7 @@ setup_node
 setup_build
 [ "${1:-test}" = node ] && exit 0
 install_debian busybox-static curl procps
+setup_etcd
 setup_kubectl_debian
 setup_kubectl_current
 setup_cargo_tool cargo-nextest cargo-nextest

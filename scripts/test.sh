@@ -10,7 +10,7 @@ export EVERYNODE_BIN=$root/target/release/everynode EVERYNODE_TOOLS=$tools/bin E
 
 # What must be the same before and after: processes, mounts, links, network namespaces, cgroups.
 footprint() {
-  { ps -eo comm= | grep -E '^(everynode|containerd|containerd-shim|runc|rsyslogd|prometheus-node)' || true
+  { ps -eo comm= | grep -E '^(everynode|etcd|containerd|containerd-shim|runc|rsyslogd|prometheus-node)' || true
     awk '{print "mount " $5}' /proc/self/mountinfo
     ip -o link | awk -F': ' '{print "link " $2}'
     ip netns list | awk '{print "netns " $1}'

@@ -12,7 +12,6 @@
 
 mod committed;
 mod database;
-mod measures;
 mod window;
 mod writer;
 
@@ -28,10 +27,10 @@ use futures::stream;
 use process::Metrics;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::measures::Measures;
 use crate::{BackendError, Entry, Page, ReadError, Revision, Store, Watch, WatchError, Write, WriteError};
 use committed::Committed;
 use database::Database;
-use measures::Measures;
 use writer::{Pending, Writer};
 
 /// Writes that may wait for the writer: as many as two batches; whoever comes then waits for a place.

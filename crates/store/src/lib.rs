@@ -12,11 +12,14 @@
 //! - a page is true at one revision, so a scan followed by a watch after [`Page::revision`] misses nothing.
 
 pub mod embedded;
+pub mod etcd;
+mod measures;
 pub mod memory;
 
 use std::pin::Pin;
 
 pub use embedded::EmbeddedStore;
+pub use etcd::EtcdStore;
 pub use memory::MemoryStore;
 
 use async_trait::async_trait;
@@ -143,6 +146,8 @@ pub enum BackendError {
     Io(#[source] std::io::Error),
     #[error("the stored data is damaged: {0}")]
     Damaged(String),
+    #[error("it is larger than what the store takes")]
+    TooLarge,
     #[error("the store is closed")]
     Closed,
     /// An earlier write failed on its way to the disk: reads go on, writes need the store to be reopened.

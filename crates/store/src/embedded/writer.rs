@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::committed::Committed;
 use super::database::Database;
-use super::measures::Measures;
+use crate::measures::Measures;
 use crate::{BackendError, Change, Entry, Event, Expect, Revision, Write, WriteError};
 
 /// Writes in one commit: beyond this the price of the sync no longer shows in a write's share.
@@ -175,6 +175,7 @@ fn same_kind(error: &BackendError) -> BackendError {
         BackendError::Io(source) => BackendError::Io(source.kind().into()),
         BackendError::Damaged(what) => BackendError::Damaged(what.clone()),
         BackendError::Closed => BackendError::Closed,
+        BackendError::TooLarge => BackendError::TooLarge,
         BackendError::Halted | BackendError::Library { .. } => BackendError::Halted,
     }
 }

@@ -1,66 +1,29 @@
 //! The store's contract, on every backend.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use store::embedded::{Options, WindowLimits};
-use store::{
-    Change, EmbeddedStore, Entry, Event, Expect, MemoryStore, Revision, Store, Watch, WatchError, Write,
-    WriteError,
-};
+use store::{Change, Entry, Event, Expect, Revision, Store, Watch, WatchError, Write, WriteError};
+
+use crate::backend::{self, Backend};
 
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// A backend under test, with what must live as long as it.
-trait Backend: Sized {
-    /// Keeps at least `changes_max` changes for watchers, and no more.
-    fn keeping(changes_max: usize) -> Self;
-    fn store(&self) -> Arc<dyn Store>;
-}
-
-struct Memory(Arc<MemoryStore>);
-
-impl Backend for Memory {
-    fn keeping(changes_max: usize) -> Memory {
-        Memory(Arc::new(MemoryStore::with_history(changes_max)))
-    }
-
-    fn store(&self) -> Arc<dyn Store> {
-        self.0.clone()
-    }
-}
-
-struct Embedded {
-    store: Arc<EmbeddedStore>,
-    _dir: tempfile::TempDir,
-}
-
-impl Backend for Embedded {
-    fn keeping(changes_max: usize) -> Embedded {
-        let dir = tempfile::tempdir().unwrap();
-        let window = WindowLimits { changes_max, bytes_max: 64 << 20 };
-        let options = Options { window, ..Options::default() };
-        let store = EmbeddedStore::open_with(dir.path().join("store"), options).unwrap();
-        Embedded { store: Arc::new(store), _dir: dir }
-    }
-
-    fn store(&self) -> Arc<dyn Store> {
-        self.store.clone()
-    }
-}
 
 macro_rules! contract {
     ($($claim:ident),* $(,)?) => {
         mod memory {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $claim() { super::within(super::$claim::<super::Memory>()).await })*
+            async fn $claim() { super::within(super::$claim::<super::backend::Memory>()).await })*
         }
         mod embedded {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $claim() { super::within(super::$claim::<super::Embedded>()).await })*
+            async fn $claim() { super::within(super::$claim::<super::backend::Embedded>()).await })*
+        }
+        mod etcd {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() { super::within(super::$claim::<super::backend::Etcd>()).await })*
         }
     };
 }
@@ -138,7 +101,7 @@ fn is_quiet(watch: &mut (impl Stream + Unpin)) -> bool {
 }
 
 async fn create_needs_absence_and_a_refusal_shows_what_is_there<B: Backend>() {
-    let backend = B::keeping(100);
+    let backend = B::keeping(100).await;
     let store = backend.store();
     let created = store.write(put("/a", Expect::Absent, "one")).await.unwrap();
     let current = mismatch(store.write(put("/a", Expect::Absent, "two")).await);
@@ -149,7 +112,7 @@ async fn create_needs_absence_and_a_refusal_shows_what_is_there<B: Backend>() {
 }
 
 async fn update_and_delete_need_the_revision_they_name<B: Backend>() {
-    let backend = B::keeping(100);
+    let backend = B::keeping(100).await;
     let store = backend.store();
     let first = set(&*store, "/a", "one").await;
     let second = store.write(put("/a", Expect::At(first), "two")).await.unwrap();
@@ -166,7 +129,7 @@ async fn update_and_delete_need_the_revision_they_name<B: Backend>() {
 }
 
 async fn deleting_what_is_not_there_is_a_mismatch<B: Backend>() {
-    let backend = B::keeping(100);
+    let backend = B::keeping(100).await;
     let store = backend.store();
     let before = store.revision().await.unwrap();
     assert_eq!(mismatch(store.write(delete("/a", Expect::Anything)).await), None);
@@ -175,7 +138,7 @@ async fn deleting_what_is_not_there_is_a_mismatch<B: Backend>() {
 }
 
 async fn creation_revision_stays_until_the_key_is_created_anew<B: Backend>() {
-    let backend = B::keeping(100);
+    let backend = B::keeping(100).await;
     let store = backend.store();
     let created = set(&*store, "/a", "one").await;
     let modified = set(&*store, "/a", "two").await;
@@ -188,7 +151,7 @@ async fn creation_revision_stays_until_the_key_is_created_anew<B: Backend>() {
 }
 
 async fn acknowledged_write_is_in_every_later_read<B: Backend>() {
-    let backend = B::keeping(1_000);
+    let backend = B::keeping(1_000).await;
     let store = backend.store();
     let begin = store.revision().await.unwrap();
     let writers = (0..4).map(|writer| {
@@ -214,9 +177,9 @@ async fn acknowledged_write_is_in_every_later_read<B: Backend>() {
 }
 
 async fn values_of_every_size_come_back_as_they_were<B: Backend>() {
-    let backend = B::keeping(100);
+    let backend = B::keeping(100).await;
     let store = backend.store();
-    for bytes in [0, 1, 15, 16, 17, 4_095, 4_096, 70_000, 1_572_864] {
+    for bytes in [0, 1, 15, 16, 17, 4_095, 4_096, 70_000, 1_500_000] {
         let value: Bytes = (0..bytes).map(|n| (n % 251) as u8).collect();
         let key = format!("/{bytes}");
         store.write(put(&key, Expect::Absent, value.clone())).await.unwrap();
@@ -225,7 +188,7 @@ async fn values_of_every_size_come_back_as_they_were<B: Backend>() {
 }
 
 async fn pages_cover_every_key_once_and_in_order<B: Backend>() {
-    let backend = B::keeping(1_000);
+    let backend = B::keeping(1_000).await;
     let store = backend.store();
     let mut keys: Vec<String> = (0..25).map(|n| format!("/pods/{}", n * 7 % 25)).collect();
     for key in keys.iter().map(String::as_str).chain(["/aaa", "/pod", "/pods", "/q"]) {
@@ -259,7 +222,7 @@ async fn pages_cover_every_key_once_and_in_order<B: Backend>() {
 }
 
 async fn prefixes_are_isolated<B: Backend>() {
-    let backend = B::keeping(100);
+    let backend = B::keeping(100).await;
     let store = backend.store();
     let mut watch = store.watch("/pods/", Revision(0)).await.unwrap();
     for key in ["/pods", "/podsx/a", "/pod/a", "/pods/ü", "/pods0", "/pods/a", "/pods/\u{10ffff}"] {
@@ -277,7 +240,7 @@ async fn prefixes_are_isolated<B: Backend>() {
 }
 
 async fn watch_tells_of_changes_after_its_revision_only<B: Backend>() {
-    let backend = B::keeping(100);
+    let backend = B::keeping(100).await;
     let store = backend.store();
     let first = set(&*store, "/a", "one").await;
     let second = set(&*store, "/a", "two").await;
@@ -293,7 +256,7 @@ async fn watch_tells_of_changes_after_its_revision_only<B: Backend>() {
 }
 
 async fn watch_of_a_future_revision_waits_for_it<B: Backend>() {
-    let backend = B::keeping(100);
+    let backend = B::keeping(100).await;
     let store = backend.store();
     let first = set(&*store, "/a", "one").await;
     let mut watch = store.watch("/", Revision(first.0 + 2)).await.unwrap();
@@ -306,12 +269,13 @@ async fn watch_of_a_future_revision_waits_for_it<B: Backend>() {
 }
 
 async fn watch_without_its_history_is_compacted<B: Backend>() {
-    let backend = B::keeping(10);
+    let backend = B::keeping(10).await;
     let store = backend.store();
     let mut revisions = Vec::new();
     for n in 0..30 {
         revisions.push(set(&*store, "/a", &n.to_string()).await);
     }
+    backend.forget().await;
     let kept = revisions[19];
     let mut watch = store.watch("/", kept).await.unwrap();
     assert_eq!(next_events(&mut watch, 10).await.len(), 10);
@@ -325,21 +289,35 @@ async fn watch_without_its_history_is_compacted<B: Backend>() {
 }
 
 async fn slow_watcher_learns_that_it_was_compacted<B: Backend>() {
-    let backend = B::keeping(10);
+    let backend = B::keeping(10).await;
     let store = backend.store();
     let begin = store.revision().await.unwrap();
     let mut watch = store.watch("/", begin).await.unwrap();
+    let mut written = Vec::new();
     for n in 0..11 {
-        set(&*store, "/a", &n.to_string()).await;
+        written.push(set(&*store, "/a", &n.to_string()).await);
     }
-    assert!(matches!(watch.next().await, Some(Err(WatchError::Compacted { .. }))));
+    backend.forget().await;
+    let mut seen = Vec::new();
+    loop {
+        match watch.next().await.expect("the watch goes on or says why not") {
+            Ok(events) => seen.extend(events.iter().map(Event::revision)),
+            Err(WatchError::Compacted { .. }) => break,
+            Err(other) => panic!("{other:?}"),
+        }
+        assert_eq!(seen, written[..seen.len()], "no gap");
+        assert!(B::TELLS_WHAT_IS_ON_ITS_WAY, "nothing is told once something is missing");
+        if seen.len() == written.len() {
+            return;
+        }
+    }
     assert!(watch.next().await.is_none(), "a watch ends with its error");
 }
 
 async fn scan_then_watch_misses_and_repeats_nothing_under_concurrent_writes<B: Backend>() {
     const WRITERS: u64 = 4;
     const WRITES: u64 = 60;
-    let backend = B::keeping(10_000);
+    let backend = B::keeping(10_000).await;
     let store = backend.store();
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| {
@@ -394,7 +372,7 @@ async fn scan_then_watch_misses_and_repeats_nothing_under_concurrent_writes<B: B
 }
 
 async fn concurrent_increments_are_all_counted<B: Backend>() {
-    let backend = B::keeping(1_000);
+    let backend = B::keeping(1_000).await;
     let store = backend.store();
     set(&*store, "/counter", "0").await;
     let counters = (0..8).map(|_| {
@@ -421,11 +399,12 @@ async fn concurrent_increments_are_all_counted<B: Backend>() {
 }
 
 async fn watch_ends_when_the_store_is_closed<B: Backend>() {
-    let backend = B::keeping(100);
+    let backend = B::keeping(100).await;
     let store = backend.store();
     let mut watch = store.watch("/", Revision(0)).await.unwrap();
     set(&*store, "/a", "one").await;
-    drop((store, backend));
+    drop(store);
+    let _world = backend.close();
     assert_eq!(next(&mut watch).await.len(), 1, "what was acknowledged is still told");
     assert!(watch.next().await.is_none());
 }

@@ -1,4 +1,4 @@
-//! What the writer counts.
+//! What the durable backends count.
 
 use std::time::Duration;
 
@@ -6,9 +6,10 @@ use process::Metrics;
 use process::metrics::{Counter, Histogram, exponential_buckets};
 
 #[derive(Debug)]
-pub(super) struct Measures {
+pub(crate) struct Measures {
     writes: Counter,
     refused: Counter,
+    unknown: Counter,
     commit_seconds: Histogram,
 }
 
@@ -27,6 +28,11 @@ impl Measures {
                 "Writes whose precondition did not hold",
                 Counter::default(),
             ),
+            unknown: metrics.register(
+                "everynode_store_writes_unknown",
+                "Writes that may or may not have happened",
+                Counter::default(),
+            ),
             commit_seconds: metrics.register(
                 "everynode_store_commit_seconds",
                 "Time to make one batch of writes durable",
@@ -38,6 +44,10 @@ impl Measures {
     pub fn committed(&self, writes: usize, took: Duration) {
         self.writes.inc_by(writes as u64);
         self.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    pub fn unknown(&self, writes: usize) {
+        self.unknown.inc_by(writes as u64);
     }
 
     pub fn refused(&self, writes: usize) {

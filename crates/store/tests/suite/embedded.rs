@@ -51,7 +51,7 @@ async fn every_acknowledged_write_survives_kill_minus_nine() {
     let mut count = 0;
     for kill in 0..KILLS {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "writing_process", "--nocapture"])
+            .args(["--exact", "embedded::writing_process", "--nocapture"])
             .env(DIRECTORY, &path)
             .stdout(Stdio::piped())
             .spawn()

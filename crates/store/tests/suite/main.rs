@@ -1,0 +1,9 @@
+//! The store's contract on every backend, random histories against the model, and each backend from outside.
+
+mod backend;
+mod contract;
+mod embedded;
+mod etcd;
+mod histories;
+mod identity;
+mod member;
