@@ -48,6 +48,7 @@ pub enum HttpError {
 struct Served {
     context: Arc<NodeContext>,
     metrics: Metrics,
+    streams: stream::OpenStreams,
 }
 
 /// Starts serving; where it listens.
@@ -57,7 +58,12 @@ pub async fn start(
     metrics: Metrics,
     tasks: &Tasks,
 ) -> Result<SocketAddr, HttpError> {
-    listener::start(config, router(Served { context, metrics }), tasks).await
+    listener::start(
+        config,
+        router(Served { context, metrics, streams: stream::OpenStreams::new(tasks.clone()) }),
+        tasks,
+    )
+    .await
 }
 
 fn router(served: Served) -> Router {
@@ -83,7 +89,7 @@ struct Refusal(StatusCode, String);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        (self.0, format!("{}\n", self.1)).into_response()
+        (self.0, self.1).into_response()
     }
 }
 
@@ -94,6 +100,10 @@ impl Refusal {
 
     fn bad_request(text: impl Into<String>) -> Refusal {
         Refusal(StatusCode::BAD_REQUEST, text.into())
+    }
+
+    fn internal(text: impl Into<String>) -> Refusal {
+        Refusal(StatusCode::INTERNAL_SERVER_ERROR, text.into())
     }
 
     fn runtime(error: &cri::Error) -> Refusal {

@@ -87,6 +87,8 @@ pub fn find_kind(api_version: &str, kind: &str) -> Option<&'static Resource> {
 
 const ALL: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const GET_PATCH_UPDATE: &[&str] = &["get", "patch", "update"];
+/// Of what is passed on with whatever method it comes.
+const PROXIED: &[&str] = &["create", "delete", "get", "patch", "update"];
 const STATUS: Subresource =
     Subresource { name: "status", kind: "", group_version: None, verbs: GET_PATCH_UPDATE };
 
@@ -147,7 +149,10 @@ pub static RESOURCES: &[Resource] = &[
         kind: "Node",
         short_names: &["no"],
         namespaced: false,
-        subresources: &[STATUS],
+        subresources: &[
+            Subresource { name: "proxy", kind: "NodeProxyOptions", group_version: None, verbs: PROXIED },
+            STATUS,
+        ],
         definition: "io.k8s.api.core.v1.Node",
         ..BASE
     },
@@ -184,6 +189,7 @@ pub static RESOURCES: &[Resource] = &[
                 group_version: None,
                 verbs: &["create", "get"],
             },
+            Subresource { name: "proxy", kind: "PodProxyOptions", group_version: None, verbs: PROXIED },
             STATUS,
         ],
         definition: "io.k8s.api.core.v1.Pod",

@@ -58,3 +58,15 @@ pub async fn collect(mut body: Body) -> Result<Bytes, ApiError> {
     }
     Ok(if rest.is_empty() { first } else { rest.freeze() })
 }
+
+/// What of a body fits into `bytes_max`, as far as it can be read: of a refusal, whose rest nobody misses.
+pub async fn beginning(mut body: Body, bytes_max: usize) -> Bytes {
+    let mut read = BytesMut::new();
+    while read.len() < bytes_max
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        let Ok(data) = frame.into_data() else { continue };
+        read.extend_from_slice(&data[..data.len().min(bytes_max - read.len())]);
+    }
+    read.freeze()
+}

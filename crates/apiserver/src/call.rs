@@ -1,8 +1,11 @@
 //! One request for a served resource: what it is about, and the parts of the server that it uses.
 
 mod delete;
+mod logs;
+mod proxy;
 mod read;
 mod review;
+mod streams;
 mod subresource;
 mod watch;
 mod write;
@@ -11,6 +14,7 @@ use std::sync::Arc;
 
 use api::scheme::{Resource, Subresource};
 use bytes::Bytes;
+use futures::FutureExt;
 use http::{HeaderMap, Method, Request, Response};
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -28,6 +32,9 @@ use crate::pipeline::{Strategy, Write};
 use crate::request::{Query, Target};
 use crate::server::Inner;
 use crate::window::{FreshError, PREFIX, Window};
+
+/// The subresource that is passed on with all that follows it.
+const PROXY: &str = "proxy";
 
 /// A request after authorization.
 pub struct Call {
@@ -70,10 +77,12 @@ impl Call {
         if let Some(text) = self.resource.deprecation {
             self.warnings.lock().push(text.to_owned());
         }
-        if let Some(subresource) = subresource
-            && matches!(subresource.name, "log" | "exec" | "attach" | "portforward")
-        {
-            return self.proxy_to_node(request).await;
+        // Boxed: they are large, and every other request would carry their size.
+        match target.subresource.as_str() {
+            "log" => return self.log(request).boxed().await,
+            "exec" | "attach" | "portforward" => return self.stream(request).boxed().await,
+            PROXY => return self.proxy(request).boxed().await,
+            _ => {}
         }
         let body = std::mem::replace(request.body_mut(), body::empty());
         let storage = self.resource.storage();
@@ -112,12 +121,14 @@ impl Call {
         let verbs = subresource.map_or(self.resource.verbs, |subresource| subresource.verbs);
         let named = !target.name.is_empty();
         let everywhere = self.resource.namespaced && target.namespace.is_empty();
-        if !target.rest.is_empty() || (!self.resource.namespaced && self.misplaced()) {
+        let is_proxy = target.subresource == PROXY;
+        if (!target.rest.is_empty() && !is_proxy) || (!self.resource.namespaced && self.misplaced()) {
             return Err(ApiError::unknown_path());
         }
         let known = match *method {
             Method::GET | Method::HEAD | Method::PUT | Method::PATCH | Method::DELETE => true,
             Method::POST => !named || subresource.is_some(),
+            Method::OPTIONS => is_proxy,
             _ => false,
         };
         if !known || !verbs.contains(&target.verb) {

@@ -299,6 +299,51 @@ impl ApiError {
         .cause("", text, None)
     }
 
+    /// 500 without a reason: upstream's form of an error that is none of the API's own, as of a connection to a node.
+    pub fn unclassified(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "", message)
+    }
+
+    /// The answer of a server behind this one that is no success and no Status, in upstream's words for its code.
+    pub fn of_backend(
+        code: StatusCode,
+        resource: &Resource,
+        subresource: &str,
+        name: &str,
+        text: &str,
+    ) -> Self {
+        let kind = format!("{}/{subresource}", resource.plural);
+        let (reason, message) = match code {
+            StatusCode::BAD_REQUEST => return Self::bad_request(text),
+            StatusCode::INTERNAL_SERVER_ERROR => return Self::internal(text),
+            StatusCode::NOT_FOUND => {
+                ("NotFound", "the server could not find the requested resource".to_owned())
+            }
+            StatusCode::FORBIDDEN => ("Forbidden", text.to_owned()),
+            StatusCode::UNAUTHORIZED => {
+                ("Unauthorized", "the server has asked for the client to provide credentials".to_owned())
+            }
+            StatusCode::TOO_MANY_REQUESTS => (
+                "TooManyRequests",
+                "the server has received too many requests and has asked us to try again later".to_owned(),
+            ),
+            code if code.is_server_error() => (
+                "InternalError",
+                format!("an error on the server ({text:?}) has prevented the request from succeeding"),
+            ),
+            code => ("", {
+                let code = code.as_u16();
+                format!(
+                    "the server responded with the status code {code} but did not return more information"
+                )
+            }),
+        };
+        // COMPAT: upstream's verb is empty here, its space is not.
+        let mut error = Self::new(code, reason, format!("{message} ( {kind} {name})")).about(resource, name);
+        error.details.get_or_insert_default().kind = Some(kind);
+        error
+    }
+
     /// 500: the server cannot answer in time, nothing has happened, ask again.
     pub fn server_timeout(resource: &Resource, verb: &str, seconds: i32) -> Self {
         let message = format!(
@@ -337,7 +382,7 @@ impl ApiError {
             details: self.details.as_deref().cloned(),
             message: Some(self.message.clone()),
             metadata: ListMeta { continue_: self.continue_token.clone(), ..ListMeta::default() },
-            reason: Some(self.reason.to_owned()),
+            reason: (!self.reason.is_empty()).then(|| self.reason.to_owned()),
             status: Some("Failure".to_owned()),
         }
     }

@@ -17,6 +17,7 @@ pub mod discovery;
 pub mod error;
 mod expiry;
 mod impersonate;
+mod keep_alive;
 mod kinds;
 mod legacy;
 pub mod limits;
@@ -33,7 +34,9 @@ mod request;
 mod route;
 pub mod serve;
 pub mod server;
+mod spdy;
 pub mod table;
+mod websocket;
 mod window;
 
 pub use body::Body;

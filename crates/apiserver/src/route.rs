@@ -92,7 +92,13 @@ async fn dispatch(
             let _permit = match target.verb {
                 // A watch holds nothing but its cursor, a stream belongs to its node; both are bounded elsewhere.
                 "watch" => None,
-                _ if matches!(target.subresource.as_str(), "log" | "exec" | "attach" | "portforward") => None,
+                _ if matches!(
+                    target.subresource.as_str(),
+                    "log" | "exec" | "attach" | "portforward" | "proxy"
+                ) =>
+                {
+                    None
+                }
                 _ => Some(server.in_flight.try_acquire().map_err(|_| {
                     ApiError::too_many_requests("The server is currently busy, please try again later.", 1)
                 })?),

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
+use crate::keep_alive;
 use crate::limits::{CONNECTIONS_MAX, DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEADER_TIMEOUT};
 use crate::pki::tls::{Peer, ServerTls};
 use crate::server::Server;
@@ -75,7 +76,7 @@ impl Server {
         tls: &ServerTls,
         watcher: hyper_util::server::graceful::Watcher,
     ) {
-        let _ = stream.set_nodelay(true);
+        keep_alive::set(&stream);
         let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {

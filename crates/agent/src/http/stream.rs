@@ -1,6 +1,9 @@
 //! exec, attach and port-forward: handed over to the runtime's streaming server.
 //!
-//! The caller's upgrade request goes there as it is (SPDY or WebSocket); after the answer bytes go through both ways.
+//! The caller's upgrade request goes there as it is (SPDY or WebSocket); after the answer bytes go through both ways. A
+//! stream ends with either side or with the agent; silent ones are ended by the runtime.
+
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, Request, State};
@@ -9,10 +12,28 @@ use axum::response::Response;
 use cri::{ContainerId, ContainerState, Filter, SandboxState, Streams};
 use hyper_util::rt::TokioIo;
 use podmachine::labels;
+use process::Tasks;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
 use super::{At, ContainerPath, PodPath, Refusal, Served, check_uid, find_containers, find_pod};
 use crate::context::NodeContext;
+
+/// Streams open at once; each holds two sockets and two buffers.
+const STREAMS_MAX: usize = 1_024;
+
+/// The open streams: how many there may be, and who ends them.
+#[derive(Clone)]
+pub(super) struct OpenStreams {
+    slots: Arc<Semaphore>,
+    tasks: Tasks,
+}
+
+impl OpenStreams {
+    pub fn new(tasks: Tasks) -> OpenStreams {
+        OpenStreams { slots: Arc::new(Semaphore::new(STREAMS_MAX)), tasks }
+    }
+}
 
 pub async fn exec(
     State(served): State<Served>,
@@ -26,7 +47,7 @@ pub async fn exec(
     }
     let id = running_container(&served.context, &path).await?;
     let url = served.context.runtime.exec_url(&id, &asked.command, asked.streams()?).await;
-    tunnel(&url.map_err(|error| Refusal::runtime(&error))?, request).await
+    tunnel(&served.streams, &url.map_err(|error| Refusal::runtime(&error))?, request).await
 }
 
 pub async fn attach(
@@ -38,7 +59,7 @@ pub async fn attach(
     let asked = Asked::parse(query.as_deref().unwrap_or_default());
     let id = running_container(&served.context, &path).await?;
     let url = served.context.runtime.attach_url(&id, asked.streams()?).await;
-    tunnel(&url.map_err(|error| Refusal::runtime(&error))?, request).await
+    tunnel(&served.streams, &url.map_err(|error| Refusal::runtime(&error))?, request).await
 }
 
 pub async fn port_forward(
@@ -65,7 +86,7 @@ pub async fn port_forward(
         .flat_map(|(_, value)| value.split(',').filter_map(|port| port.parse().ok()).collect::<Vec<u16>>())
         .collect();
     let url = context.runtime.port_forward_url(&sandbox.id, &ports).await;
-    tunnel(&url.map_err(|error| Refusal::runtime(&error))?, request).await
+    tunnel(&served.streams, &url.map_err(|error| Refusal::runtime(&error))?, request).await
 }
 
 async fn running_container(context: &NodeContext, path: &ContainerPath) -> Result<ContainerId, Refusal> {
@@ -75,7 +96,7 @@ async fn running_container(context: &NodeContext, path: &ContainerPath) -> Resul
     let running = found.into_iter().find(|container| container.state == ContainerState::Running);
     running
         .map(|container| container.id)
-        .ok_or_else(|| Refusal::not_found(format!("container not found (\"{}\")", path.container)))
+        .ok_or_else(|| Refusal::internal(format!("container not found (\"{}\")", path.container)))
 }
 
 /// `command=…&command=…&input=1&output=1&error=1&tty=1`, and the names that the API uses.
@@ -116,7 +137,10 @@ impl Asked {
 }
 
 /// Sends the caller's request to `url` and, when that is upgraded, bytes both ways until one side is done.
-async fn tunnel(url: &str, mut request: Request) -> Result<Response, Refusal> {
+async fn tunnel(streams: &OpenStreams, url: &str, mut request: Request) -> Result<Response, Refusal> {
+    let Ok(slot) = Arc::clone(&streams.slots).try_acquire_owned() else {
+        return Err(Refusal(StatusCode::TOO_MANY_REQUESTS, "too many streams are open".to_owned()));
+    };
     let failed = |text: String| Refusal(StatusCode::INTERNAL_SERVER_ERROR, text);
     let target: Uri =
         url.parse().map_err(|error| failed(format!("the runtime's stream URL {url:?}: {error}")))?;
@@ -151,11 +175,17 @@ async fn tunnel(url: &str, mut request: Request) -> Result<Response, Refusal> {
         return Ok(answer.map(Body::new));
     }
     let far = hyper::upgrade::on(&mut answer);
-    tokio::spawn(async move {
+    let stop = streams.tasks.shutdown_signal().clone();
+    streams.tasks.spawn("stream of a container", async move {
+        let _slot = slot;
         let (Ok(near), Ok(far)) = tokio::join!(upgrade, far) else { return };
         let (mut near, mut far) = (TokioIo::new(near), TokioIo::new(far));
-        // Either side may just go away: that is how a session ends.
-        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+        tokio::select! {
+            // What is under way is lost with the connection, as the caller sees.
+            () = stop.cancelled() => {}
+            // Either side may just go away: that is how a session ends.
+            _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+        }
     });
     let mut response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
     if let Some(headers) = response.headers_mut() {

@@ -3,6 +3,8 @@
 //! The Pod API and the kubelet's API name the same streams differently (`stdin=true` and `input=1`); the
 //! translation is upstream's `streamParams` and `LogLocation` (pkg/registry/core/pod/strategy.go).
 
+use std::time::Duration;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What may stand in a path segment as it is: names of objects and containers always may.
@@ -14,13 +16,62 @@ const LOG_OPTIONS: [&str; 7] =
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NodeCall {
-    Logs { namespace: String, pod: String, container: String },
-    Exec { namespace: String, pod: String, container: String },
-    Attach { namespace: String, pod: String, container: String },
-    PortForward { namespace: String, pod: String },
+    Logs {
+        namespace: String,
+        pod: String,
+        container: String,
+    },
+    Exec {
+        namespace: String,
+        pod: String,
+        container: String,
+    },
+    Attach {
+        namespace: String,
+        pod: String,
+        container: String,
+    },
+    PortForward {
+        namespace: String,
+        pod: String,
+    },
+    /// Under `proxy`: a request target that is passed on as it is, to an agent or to somebody else.
+    Plain {
+        target: String,
+        is_for_agent: bool,
+    },
 }
 
 impl NodeCall {
+    /// It has no answer but an upgrade.
+    pub fn is_stream(&self) -> bool {
+        match self {
+            NodeCall::Exec { .. } | NodeCall::Attach { .. } | NodeCall::PortForward { .. } => true,
+            NodeCall::Logs { .. } | NodeCall::Plain { .. } => false,
+        }
+    }
+
+    pub fn is_for_agent(&self) -> bool {
+        match self {
+            NodeCall::Plain { is_for_agent, .. } => *is_for_agent,
+            NodeCall::Exec { .. }
+            | NodeCall::Attach { .. }
+            | NodeCall::PortForward { .. }
+            | NodeCall::Logs { .. } => true,
+        }
+    }
+
+    /// How long the answer may keep waiting: what is proxied may take its time, as long as the client waits.
+    pub fn answer_timeout(&self) -> Option<Duration> {
+        match self {
+            NodeCall::Plain { .. } => None,
+            NodeCall::Exec { .. }
+            | NodeCall::Attach { .. }
+            | NodeCall::PortForward { .. }
+            | NodeCall::Logs { .. } => Some(super::ANSWER_TIMEOUT),
+        }
+    }
+
     /// The agent's request target for a client's `query` on the Pod's subresource.
     pub fn path_and_query(&self, query: &str) -> String {
         let given = || form_urlencoded::parse(query.as_bytes());
@@ -60,6 +111,7 @@ impl NodeCall {
                 }
                 path("portForward", &[namespace, pod])
             }
+            NodeCall::Plain { target, .. } => return target.clone(),
         };
         match asked.finish() {
             asked if asked.is_empty() => path,
@@ -87,8 +139,8 @@ fn streams<'q>(
 }
 
 /// Upstream's reading of a flag in a query: everything but these two is yes.
-fn is_true(value: &str) -> bool {
-    !matches!(value, "0" | "false")
+pub(super) fn is_true(value: &str) -> bool {
+    value != "0" && !value.eq_ignore_ascii_case("false")
 }
 
 fn path(verb: &str, segments: &[&String]) -> String {

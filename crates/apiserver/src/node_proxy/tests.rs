@@ -1,5 +1,10 @@
 //! The proxy between a real HTTP client and an agent on TLS that streams and echoes.
 
+mod channels;
+mod shell;
+mod socket;
+mod tunnels;
+
 use std::convert::Infallible;
 use std::net::IpAddr;
 
@@ -9,7 +14,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
@@ -22,6 +27,7 @@ struct World {
     /// Where the front listens, a plain HTTP server that forwards everything.
     front: std::net::SocketAddr,
     shutdown: Shutdown,
+    proxy: NodeProxy,
     _dir: tempfile::TempDir,
 }
 
@@ -43,20 +49,30 @@ async fn agent(mut request: Request<Incoming>, user: String) -> Result<Response<
             *refused.status_mut() = StatusCode::NOT_FOUND;
             return Ok(refused);
         }
+        let version = request.headers().get(PROTOCOL_VERSION).cloned();
+        let path_and_query = request.uri().to_string();
+        let speaks_spdy = path_and_query.starts_with("/exec") && version.is_some();
         let upgraded = hyper::upgrade::on(&mut request);
         tokio::spawn(async move {
             let mut stream = TokioIo::new(upgraded.await.unwrap());
+            if speaks_spdy {
+                return shell::run(stream, &path_and_query).await;
+            }
             let mut bytes = [0; 64];
             while let Ok(count @ 1..) = stream.read(&mut bytes).await {
                 stream.write_all(&bytes[..count]).await.unwrap();
             }
-            stream.write_all(b"bye").await.unwrap();
-            stream.shutdown().await.unwrap();
+            // Whoever has gone altogether does not hear it.
+            let _ = stream.write_all(b"bye").await;
+            let _ = stream.shutdown().await;
         });
         let mut switching = Response::new(body::empty());
         *switching.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         switching.headers_mut().insert(header::UPGRADE, protocol);
         switching.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        if let Some(version) = version {
+            switching.headers_mut().insert(PROTOCOL_VERSION, version);
+        }
         return Ok(switching);
     }
     let told = [
@@ -92,7 +108,7 @@ async fn world(call: NodeCall) -> World {
     let shutdown = Shutdown::new();
     let proxy = NodeProxy::new(pki.node_tls().unwrap(), shutdown.clone());
     let front = TcpListener::bind((LOCALHOST, 0)).await.unwrap();
-    let world = World { front: front.local_addr().unwrap(), shutdown, _dir: dir };
+    let world = World { front: front.local_addr().unwrap(), shutdown, proxy: proxy.clone(), _dir: dir };
     tokio::spawn(async move {
         loop {
             let (stream, _) = front.accept().await.unwrap();
@@ -100,7 +116,8 @@ async fn world(call: NodeCall) -> World {
             let service = service_fn(move |request: Request<Incoming>| {
                 let (proxy, address, call) = (proxy.clone(), address.clone(), call.clone());
                 async move {
-                    let answer = proxy.forward(&address, &call, request.map(body::boxed)).await;
+                    let answer =
+                        proxy.forward(&Backend::agent(address), &call, request.map(body::boxed)).await;
                     Ok::<_, Infallible>(answer.unwrap_or_else(|error| {
                         let mut answer = Response::new(body::full(error.told()));
                         *answer.status_mut() = match error.class() {
@@ -161,7 +178,7 @@ async fn followed_log_is_streamed_with_the_servers_certificate_and_without_the_c
 #[tokio::test]
 async fn upgraded_connection_carries_bytes_both_ways_until_both_ends_are_done() {
     let world = world(call()).await;
-    for headers in [SPDY.to_vec(), websocket("v5.channel.k8s.io, v4.channel.k8s.io").to_vec()] {
+    for headers in [SPDY.to_vec(), websocket("v4.channel.k8s.io").to_vec()] {
         let mut answer = ask(&world, &headers, "stdin=true").await;
         assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
         assert_eq!(answer.headers()[header::UPGRADE], headers[1].1);
@@ -204,7 +221,7 @@ async fn agents_refusal_of_an_upgrade_is_passed_on() {
 #[tokio::test]
 async fn websocket_that_no_runtime_speaks_is_refused_so_that_clients_fall_back() {
     let world = world(call()).await;
-    for protocols in ["v5.channel.k8s.io", "SPDY/3.1+portforward.k8s.io"] {
+    for protocols in ["v9.channel.k8s.io", "SPDY/3.1+portforward.k8s.io"] {
         let answer = ask(&world, &websocket(protocols), "stdin=true").await;
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{protocols}");
     }
@@ -216,6 +233,7 @@ async fn node_that_cannot_be_reached_or_trusted_is_named() {
     let proxy = NodeProxy::new(pki.node_tls().unwrap(), Shutdown::new());
     let listener = TcpListener::bind((LOCALHOST, 0)).await.unwrap();
     let node = NodeAddress { host: LOCALHOST.to_string(), port: listener.local_addr().unwrap().port() };
+    let backend = Backend::agent(node.clone());
 
     // An agent with another cluster's certificate.
     let (stranger, _other) = self::pki();
@@ -224,19 +242,46 @@ async fn node_that_cannot_be_reached_or_trusted_is_named() {
         let (stream, _) = listener.accept().await.unwrap();
         acceptor.accept(stream).await.map(|_| ())
     };
-    let call = call();
-    let (refused, accepted) = tokio::join!(proxy.forward(&node, &call, Request::new(body::empty())), accept);
+    let call = NodeCall::Logs { namespace: "default".into(), pod: "p".into(), container: "c".into() };
+    let (refused, accepted) =
+        tokio::join!(proxy.forward(&backend, &call, Request::new(body::empty())), accept);
     accepted.unwrap_err();
     assert!(matches!(refused, Err(NodeProxyError::Tls { .. })));
 
     drop(listener);
-    let refused = proxy.forward(&node, &call, Request::new(body::empty())).await.unwrap_err();
+    let refused = proxy.forward(&backend, &call, Request::new(body::empty())).await.unwrap_err();
     assert_eq!(refused.class(), FailureClass::Node);
     let told = refused.told();
-    assert!(
-        told.starts_with(&format!("error dialing backend: dial tcp {node}: Connection refused")),
-        "{told}"
-    );
+    assert_eq!(told, format!("error dialing backend: dial tcp {node}: connect: connection refused"));
+}
+
+#[tokio::test]
+async fn exec_without_an_upgrade_is_told_that_it_needs_one() {
+    let answer = ask(&world(call()).await, &[], "stdin=true").await;
+    assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "Upgrade request required");
+}
+
+#[tokio::test]
+async fn agent_whose_certificate_is_not_checked_answers_all_the_same() {
+    let (pki, _dir) = pki();
+    let (stranger, _other) = self::pki();
+    let proxy = NodeProxy::new(pki.node_tls().unwrap(), Shutdown::new());
+    let listener = TcpListener::bind((LOCALHOST, 0)).await.unwrap();
+    let address = NodeAddress { host: LOCALHOST.to_string(), port: listener.local_addr().unwrap().port() };
+    let acceptor = TlsAcceptor::from(stranger.server_tls().unwrap().config);
+    tokio::spawn(async move {
+        // The stranger's CA did not sign the server's certificate: whoever shows it is refused, here it is not shown.
+        let stream = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+        let service = service_fn(|request| agent(request, String::new()));
+        let _ =
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    });
+    let backend = Backend { address, transport: Transport::Https };
+    let call = NodeCall::Plain { target: "/x?y".to_owned(), is_for_agent: false };
+    let answer = proxy.forward(&backend, &call, Request::new(body::empty())).await.unwrap();
+    let text = answer.into_body().into_data_stream().next().await.unwrap().unwrap();
+    assert_eq!(text, "GET /x?y\n");
 }
 
 #[test]

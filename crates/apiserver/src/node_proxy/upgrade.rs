@@ -1,16 +1,24 @@
-//! Upgrades: which ones are passed on, and two connections joined into one.
+//! Upgrades: what a request wants its connection turned into, and two connections joined into one.
 
-use http::{Request, header};
+use http::{HeaderMap, Request, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use process::Shutdown;
 
-use super::{NodeProxyError, TUNNEL_BUFFER_BYTES};
+use super::idle::{self, IDLE_TIMEOUT, Watched};
+use super::{NodeCall, NodeProxyError, TUNNEL_BUFFER_BYTES};
 use crate::body::Body;
+use crate::websocket::{self, listed};
+
+/// exec and attach with channels that can be closed one by one.
+pub(super) const V5: &str = "v5.channel.k8s.io";
+/// What stands before the SPDY protocol's name where SPDY goes through a WebSocket.
+pub(super) const TUNNEL_PREFIX: &str = "SPDY/3.1+";
+const TUNNEL_SUFFIX: &str = ".k8s.io";
 
 /// WebSocket protocols that the container runtimes' streaming servers speak (k8s.io/apiserver wsstream):
 /// containerd 1.6 and 1.7 know no v5, and no SPDY inside WebSocket for port-forward.
-const WEBSOCKET_PROTOCOLS: [&str; 5] = [
+const RUNTIMES_PROTOCOLS: [&str; 5] = [
     "v4.channel.k8s.io",
     "v4.base64.channel.k8s.io",
     "channel.k8s.io",
@@ -18,69 +26,97 @@ const WEBSOCKET_PROTOCOLS: [&str; 5] = [
     "portforward.k8s.io",
 ];
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wanted {
+    /// An answer.
     Nothing,
-    Upgrade,
+    /// Bytes both ways, as the agent's end understands them.
+    Joined,
+    /// exec or attach over a v5 WebSocket: to be put into SPDY.
+    Channels,
+    /// SPDY through a WebSocket; the SPDY protocols that are offered.
+    Spdy(Vec<String>),
+    /// A log as WebSocket messages.
+    LogMessages,
 }
 
-/// Whether the request wants its connection upgraded, and may.
-pub(super) fn wanted(request: &Request<Body>) -> Result<Wanted, NodeProxyError> {
+/// What the request wants, if it may.
+pub(super) fn wanted(call: &NodeCall, request: &Request<Body>) -> Result<Wanted, NodeProxyError> {
     let headers = request.headers();
-    let listed = |name| {
-        headers
-            .get_all(name)
-            .into_iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(',').map(str::trim).filter(|token| !token.is_empty()))
-    };
-    if !listed(header::CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade")) {
-        return Ok(Wanted::Nothing);
-    }
-    let Some(protocol) = headers.get(header::UPGRADE) else { return Ok(Wanted::Nothing) };
-    if protocol.as_bytes().eq_ignore_ascii_case(b"websocket") {
-        // DIFFERS(EXEC): the API server does not translate v5 to what the runtime speaks; a refused
-        // handshake makes kubectl use SPDY.
-        let offered: Vec<String> = listed(header::SEC_WEBSOCKET_PROTOCOL).map(str::to_owned).collect();
-        if !offered.is_empty() && !offered.iter().any(|own| WEBSOCKET_PROTOCOLS.contains(&own.as_str())) {
-            return Err(NodeProxyError::WebSocketProtocol { offered });
-        }
+    if !is_upgrade(headers) {
+        return if call.is_stream() { Err(NodeProxyError::UpgradeRequired) } else { Ok(Wanted::Nothing) };
     }
     if request.extensions().get::<OnUpgrade>().is_none() {
         return Err(NodeProxyError::NotUpgradable);
     }
-    Ok(Wanted::Upgrade)
-}
-
-/// Carries bytes both ways until both sides have ended, one has failed, or the server stops.
-pub(super) async fn join(client: OnUpgrade, agent: OnUpgrade, shutdown: Shutdown) {
-    let tunnel = async {
-        let (client, agent) = futures::future::try_join(client, agent).await.map_err(Ended::Upgrade)?;
-        let (mut client, mut agent) = (TokioIo::new(client), TokioIo::new(agent));
-        tokio::io::copy_bidirectional_with_sizes(
-            &mut client,
-            &mut agent,
-            TUNNEL_BUFFER_BYTES,
-            TUNNEL_BUFFER_BYTES,
-        )
-        .await
-        .map_err(Ended::Copy)
-    };
-    tokio::select! {
-        // Bytes on their way when the server stops are lost with the connection, as they would be anyway.
-        () = shutdown.cancelled() => {}
-        ended = tunnel => {
-            if let Err(ended) = ended {
-                tracing::debug!(error = &ended as &dyn std::error::Error, "a stream to a node ended");
-            }
+    if !websocket::is_asked_for(headers) {
+        return Ok(match call {
+            NodeCall::Logs { .. } => Wanted::Nothing,
+            NodeCall::Exec { .. }
+            | NodeCall::Attach { .. }
+            | NodeCall::PortForward { .. }
+            | NodeCall::Plain { .. } => Wanted::Joined,
+        });
+    }
+    let offered = || websocket::offered(headers);
+    let tunnels: Vec<String> = offered()
+        .filter(|name| name.ends_with(TUNNEL_SUFFIX))
+        .filter_map(|name| name.strip_prefix(TUNNEL_PREFIX).map(str::to_owned))
+        .collect();
+    match call {
+        NodeCall::Logs { .. } => Ok(Wanted::LogMessages),
+        NodeCall::Exec { .. } | NodeCall::Attach { .. } if offered().any(|name| name == V5) => {
+            Ok(Wanted::Channels)
         }
+        NodeCall::PortForward { .. } if !tunnels.is_empty() => Ok(Wanted::Spdy(tunnels)),
+        NodeCall::Exec { .. } | NodeCall::Attach { .. } | NodeCall::PortForward { .. } => {
+            let spoken =
+                offered().next().is_none() || offered().any(|name| RUNTIMES_PROTOCOLS.contains(&name));
+            if spoken {
+                return Ok(Wanted::Joined);
+            }
+            Err(NodeProxyError::WebSocketProtocol { offered: offered().map(str::to_owned).collect() })
+        }
+        NodeCall::Plain { .. } => Ok(Wanted::Joined),
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-enum Ended {
-    #[error("a connection was not upgraded")]
-    Upgrade(#[source] hyper::Error),
-    #[error("a connection broke")]
-    Copy(#[source] std::io::Error),
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::UPGRADE)
+        && listed(headers, header::CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"))
+}
+
+/// Carries bytes both ways until both sides have ended, one has failed, nothing has moved for too long, or the
+/// server stops.
+pub(super) async fn join(client: OnUpgrade, agent: OnUpgrade, shutdown: Shutdown) {
+    let opened = futures::future::try_join(client, agent);
+    let (client, agent) = tokio::select! {
+        // Nothing has been carried yet.
+        () = shutdown.cancelled() => return,
+        opened = opened => match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::debug!(%error, "a connection was not upgraded");
+                return;
+            }
+        },
+    };
+    let (mut client, activity) = Watched::new(TokioIo::new(client));
+    let mut agent = TokioIo::new(agent);
+    let copied = tokio::io::copy_bidirectional_with_sizes(
+        &mut client,
+        &mut agent,
+        TUNNEL_BUFFER_BYTES,
+        TUNNEL_BUFFER_BYTES,
+    );
+    tokio::select! {
+        // Bytes on their way when the server stops are lost with the connection, as they would be anyway.
+        () = shutdown.cancelled() => {}
+        () = idle::passed(&activity, IDLE_TIMEOUT) => tracing::debug!("a stream to a node was idle for too long"),
+        copied = copied => {
+            if let Err(error) = copied {
+                tracing::debug!(%error, "a stream to a node ended");
+            }
+        }
+    }
 }

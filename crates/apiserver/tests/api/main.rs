@@ -9,5 +9,6 @@ mod network;
 mod objects;
 mod pods;
 mod refusals;
+mod streams;
 mod watches;
 mod world;
