@@ -5,6 +5,8 @@
 //! Upstream: the `defaults.go` files of core/v1, apps/v1, rbac/v1 and scheduling/v1.
 
 mod container;
+mod service;
+mod storage;
 mod volume;
 
 use std::collections::BTreeMap;
@@ -15,13 +17,17 @@ use k8s_openapi::api::apps::v1::{
 };
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Event, Namespace, Node, Pod, PodSpec, PodTemplateSpec, ResourceRequirements, Secret,
-    ServiceAccount,
+    ConfigMap, Event, Namespace, Node, Pod, PodSpec, PodTemplate, PodTemplateSpec, ResourceRequirements,
+    Secret, ServiceAccount,
 };
+use k8s_openapi::api::node::v1::RuntimeClass;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding, RoleRef, Subject};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as WireQuantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+pub use service::{endpoint_slice, endpoints, service};
+pub use storage::{csi_driver, storage_class};
 
 use crate::pod::{self, Resources};
 use crate::quantity::Quantity;
@@ -46,6 +52,14 @@ pub fn pod(pod: &mut Pod) {
 pub fn pod_template_spec(template: &mut PodTemplateSpec) {
     template.metadata.get_or_insert_default();
     pod_spec(template.spec.get_or_insert_default(), Place::Template);
+}
+
+pub fn pod_template(template: &mut PodTemplate) {
+    pod_template_spec(template.template.get_or_insert_default());
+}
+
+pub fn runtime_class(class: &mut RuntimeClass) {
+    canonical_list(class.overhead.as_mut().and_then(|overhead| overhead.pod_fixed.as_mut()));
 }
 
 pub fn daemon_set(daemon_set: &mut DaemonSet) {
@@ -79,6 +93,9 @@ pub fn pod_spec(spec: &mut PodSpec, place: Place) {
     }
     for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
         container::container(container);
+    }
+    for container in spec.ephemeral_containers.iter_mut().flatten() {
+        container::ephemeral(container);
     }
     canonical_list(spec.overhead.as_mut());
     if let Some(resources) = &mut spec.resources {

@@ -3,6 +3,7 @@
 //! Pure: no async, no clock, no randomness, no I/O.
 
 pub mod affinity_annotation;
+pub mod certificate;
 pub mod convert;
 pub mod default;
 pub mod field;
@@ -14,6 +15,7 @@ pub mod names;
 pub mod pod;
 pub mod quantity;
 pub mod scheme;
+pub mod service;
 pub mod strategy;
 pub mod validate;
 pub mod well_known;

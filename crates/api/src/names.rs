@@ -36,6 +36,23 @@ pub fn dns1123_label(text: &str) -> Vec<String> {
     errors
 }
 
+/// `my-name`, beginning with a letter: what names a Service, which is a name in DNS of old.
+pub fn dns1035_label(text: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    if text.len() > LABEL_BYTES_MAX {
+        errors.push(too_long(LABEL_BYTES_MAX));
+    }
+    if !is_label(text) || !text.starts_with(|c: char| c.is_ascii_lowercase()) {
+        errors.push(form_error(
+            "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic \
+             character, and end with an alphanumeric character",
+            "[a-z]([-a-z0-9]*[a-z0-9])?",
+            &["my-name", "abc-123"],
+        ));
+    }
+    errors
+}
+
 /// `example.com`: what names most objects.
 pub fn dns1123_subdomain(text: &str) -> Vec<String> {
     let mut errors = Vec::new();

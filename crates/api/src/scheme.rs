@@ -121,6 +121,15 @@ pub static RESOURCES: &[Resource] = &[
         ..BASE
     },
     Resource {
+        plural: "endpoints",
+        singular: "endpoints",
+        kind: "Endpoints",
+        short_names: &["ep"],
+        definition: "io.k8s.api.core.v1.Endpoints",
+        create_on_update: true,
+        ..BASE
+    },
+    Resource {
         plural: "events",
         singular: "event",
         kind: "Event",
@@ -171,6 +180,12 @@ pub static RESOURCES: &[Resource] = &[
             },
             Subresource { name: "binding", kind: "Binding", group_version: None, verbs: &["create"] },
             Subresource {
+                name: "ephemeralcontainers",
+                kind: "",
+                group_version: None,
+                verbs: GET_PATCH_UPDATE,
+            },
+            Subresource {
                 name: "eviction",
                 kind: "Eviction",
                 group_version: Some(("policy", "v1")),
@@ -196,6 +211,13 @@ pub static RESOURCES: &[Resource] = &[
         ..BASE
     },
     Resource {
+        plural: "podtemplates",
+        singular: "podtemplate",
+        kind: "PodTemplate",
+        definition: "io.k8s.api.core.v1.PodTemplate",
+        ..BASE
+    },
+    Resource {
         plural: "secrets",
         singular: "secret",
         kind: "Secret",
@@ -208,6 +230,17 @@ pub static RESOURCES: &[Resource] = &[
         kind: "ServiceAccount",
         short_names: &["sa"],
         definition: "io.k8s.api.core.v1.ServiceAccount",
+        ..BASE
+    },
+    Resource {
+        plural: "services",
+        singular: "service",
+        kind: "Service",
+        short_names: &["svc"],
+        categories: &["all"],
+        subresources: &[STATUS],
+        definition: "io.k8s.api.core.v1.Service",
+        create_on_update: true,
         ..BASE
     },
     Resource {
@@ -262,6 +295,20 @@ pub static RESOURCES: &[Resource] = &[
         ..BASE
     },
     Resource {
+        group: "certificates.k8s.io",
+        plural: "certificatesigningrequests",
+        singular: "certificatesigningrequest",
+        kind: "CertificateSigningRequest",
+        short_names: &["csr"],
+        namespaced: false,
+        subresources: &[
+            Subresource { name: "approval", kind: "", group_version: None, verbs: GET_PATCH_UPDATE },
+            STATUS,
+        ],
+        definition: "io.k8s.api.certificates.v1.CertificateSigningRequest",
+        ..BASE
+    },
+    Resource {
         group: "coordination.k8s.io",
         plural: "leases",
         singular: "lease",
@@ -269,6 +316,14 @@ pub static RESOURCES: &[Resource] = &[
         definition: "io.k8s.api.coordination.v1.Lease",
         unconditional_update: false,
         create_on_update: true,
+        ..BASE
+    },
+    Resource {
+        group: "discovery.k8s.io",
+        plural: "endpointslices",
+        singular: "endpointslice",
+        kind: "EndpointSlice",
+        definition: "io.k8s.api.discovery.v1.EndpointSlice",
         ..BASE
     },
     Resource {
@@ -280,6 +335,27 @@ pub static RESOURCES: &[Resource] = &[
         definition: "io.k8s.api.events.v1.Event",
         stored_as: Some(("", "v1")),
         create_on_update: true,
+        ..BASE
+    },
+    Resource {
+        group: "node.k8s.io",
+        plural: "runtimeclasses",
+        singular: "runtimeclass",
+        kind: "RuntimeClass",
+        namespaced: false,
+        definition: "io.k8s.api.node.v1.RuntimeClass",
+        unconditional_update: false,
+        ..BASE
+    },
+    Resource {
+        group: "policy",
+        plural: "poddisruptionbudgets",
+        singular: "poddisruptionbudget",
+        kind: "PodDisruptionBudget",
+        short_names: &["pdb"],
+        subresources: &[STATUS],
+        definition: "io.k8s.api.policy.v1.PodDisruptionBudget",
+        unconditional_update: false,
         ..BASE
     },
     Resource {
@@ -328,6 +404,36 @@ pub static RESOURCES: &[Resource] = &[
         short_names: &["pc"],
         namespaced: false,
         definition: "io.k8s.api.scheduling.v1.PriorityClass",
+        ..BASE
+    },
+    Resource {
+        group: "storage.k8s.io",
+        plural: "csidrivers",
+        singular: "csidriver",
+        kind: "CSIDriver",
+        namespaced: false,
+        definition: "io.k8s.api.storage.v1.CSIDriver",
+        unconditional_update: false,
+        ..BASE
+    },
+    Resource {
+        group: "storage.k8s.io",
+        plural: "csinodes",
+        singular: "csinode",
+        kind: "CSINode",
+        namespaced: false,
+        definition: "io.k8s.api.storage.v1.CSINode",
+        unconditional_update: false,
+        ..BASE
+    },
+    Resource {
+        group: "storage.k8s.io",
+        plural: "storageclasses",
+        singular: "storageclass",
+        kind: "StorageClass",
+        short_names: &["sc"],
+        namespaced: false,
+        definition: "io.k8s.api.storage.v1.StorageClass",
         ..BASE
     },
     // Reviews that kubectl asks for: never stored, create only.

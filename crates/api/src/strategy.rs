@@ -3,6 +3,10 @@
 //! Called between defaulting and validation. The main endpoint owns spec and leaves status alone; `/status` the reverse.
 //! Generation counts changes of what is wanted, never of metadata. Upstream: the `strategy.go` files of the registries.
 
+mod certificate;
+mod counted;
+mod service;
+
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, PodCondition, PodStatus, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -14,6 +18,16 @@ use crate::meta::Meta;
 use crate::pod;
 use crate::well_known::daemon_set::TEMPLATE_GENERATION_ANNOTATION;
 use crate::well_known::{finalizer, pod_condition, pod_phase};
+
+pub use certificate::{
+    certificate_signing_request_approval_update, certificate_signing_request_create,
+    certificate_signing_request_status_update, certificate_signing_request_update,
+};
+pub use counted::{
+    csi_driver_update, endpoint_slice_update, pod_disruption_budget_create,
+    pod_disruption_budget_status_update, pod_disruption_budget_update, pod_template_update,
+};
+pub use service::{service_create, service_status_update, service_update};
 
 /// Fields of maps where Go does not tell an empty map from none.
 const MAPS: [&str; 9] = [
@@ -123,6 +137,16 @@ pub fn pod_status_update(new: &mut Pod, old: &Pod) {
     if let Some(qos) = qos {
         new.status.get_or_insert_default().qos_class = Some(qos);
     }
+}
+
+/// Of all that a client sends there, only the ephemeral containers count.
+pub fn pod_ephemeral_containers_update(new: &mut Pod, old: &Pod) {
+    let given = new.spec.take().and_then(|spec| spec.ephemeral_containers);
+    let mut spec = old.spec.clone().unwrap_or_default();
+    spec.ephemeral_containers = given;
+    *new = Pod { spec: Some(spec), ..old.clone() };
+    let changed = !semantically_equal(&new.spec, &old.spec);
+    new.metadata.generation = Some(old.generation() + i64::from(changed));
 }
 
 pub fn node_update(new: &mut Node, old: &Node) {

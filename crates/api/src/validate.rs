@@ -7,21 +7,30 @@
 //! DIFFERS: upstream's update path validates twice and lists errors twice; clients see a set either way.
 //! Upstream: `pkg/apis/*/validation`.
 
+mod address;
 mod affinity;
 mod authorization;
+mod certificate;
 mod configuration;
 mod container;
 mod container_source;
 mod daemon_set;
+mod disruption;
+mod endpoints;
+mod ephemeral;
 mod handler;
 mod metadata;
 mod node;
 mod pod;
+mod pod_template;
 mod pod_update;
 mod records;
 mod resources;
+mod runtime_class;
 mod security;
 mod selector;
+mod service;
+mod storage;
 mod tolerations;
 mod volume;
 mod volume_source;
@@ -31,6 +40,9 @@ pub use authorization::{
     cluster_role_binding_create, cluster_role_binding_update, cluster_role_create, cluster_role_update,
     role_binding_create, role_binding_update, role_create, role_update,
 };
+pub use certificate::{
+    CertificateDoor, certificate_signing_request_create, certificate_signing_request_update,
+};
 pub use configuration::{
     config_map_create, config_map_update, secret_create, secret_update, service_account_create,
     service_account_update,
@@ -38,18 +50,30 @@ pub use configuration::{
 pub use daemon_set::{
     SelectorChange, SelectorPresence, daemon_set_create, daemon_set_status_update, daemon_set_update,
 };
+pub use disruption::{
+    pod_disruption_budget_create, pod_disruption_budget_status_update, pod_disruption_budget_update,
+};
+pub use endpoints::{endpoint_slice_create, endpoint_slice_update, endpoints_create, endpoints_update};
+pub use ephemeral::pod_ephemeral_containers_update;
 pub use metadata::{NameSyntax, Scope, object_meta_create, object_meta_update};
 pub use node::{
     namespace_create, namespace_finalize_update, namespace_status_update, namespace_update, node_create,
     node_status_update, node_update,
 };
 pub use pod::{pod_create, pod_template_spec};
+pub use pod_template::{pod_template_create, pod_template_update};
 pub use pod_update::{pod_status_update, pod_update};
 pub use records::{
     controller_revision_create, controller_revision_update, event_create, event_update, lease_create,
     lease_update, priority_class_create, priority_class_update,
 };
+pub use runtime_class::{runtime_class_create, runtime_class_update};
 pub use selector::{SelectorValues, label_selector};
+pub use service::{service_create, service_status_update, service_update};
+pub use storage::{
+    csi_driver_create, csi_driver_update, csi_node_create, csi_node_update, storage_class_create,
+    storage_class_update,
+};
 pub use tolerations::tolerations;
 
 use serde_json::Value;

@@ -8,10 +8,12 @@ pub mod priority;
 pub mod service_account;
 pub mod toleration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
 use crate::access::user::MASTERS;
 use crate::access::{Attributes, Authorizer, User, escalation};
+use crate::allotment::Allotment;
 use crate::error::ApiError;
 use crate::window::Windows;
 use api::scheme::Resource;
@@ -21,6 +23,8 @@ pub struct Admission<'a> {
     pub windows: &'a Windows,
     pub authorizer: &'a Authorizer,
     pub user: &'a User,
+    pub now: Timestamp,
+    pub allotment: &'a Allotment,
 }
 
 impl Admission<'_> {

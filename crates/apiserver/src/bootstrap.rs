@@ -13,10 +13,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
 use crate::access::{User, bootstrap};
-use crate::body;
 use crate::call::Call;
 use crate::request::{Query, Target};
 use crate::server::{Inner, StartError};
+use crate::{body, own_service};
 
 const NAMESPACES: [&str; 4] =
     [namespace::DEFAULT, namespace::KUBE_SYSTEM, namespace::KUBE_PUBLIC, namespace::KUBE_NODE_LEASE];
@@ -51,6 +51,8 @@ pub async fn run(server: &Arc<Inner>) -> Result<(), StartError> {
         };
         ensure(server, ("scheduling.k8s.io", "v1", "priorityclasses"), "", name, &object).await?;
     }
+    let service = own_service::service(server);
+    ensure(server, ("", "v1", "services"), namespace::DEFAULT, own_service::NAME, &service).await?;
     let policy = bootstrap::objects();
     let group = "rbac.authorization.k8s.io";
     for object in &policy.cluster_roles {

@@ -1,5 +1,6 @@
 //! One request for a served resource: what it is about, and the parts of the server that it uses.
 
+mod claims;
 mod delete;
 mod logs;
 mod proxy;
@@ -54,6 +55,8 @@ enum Committed {
     Done(Arc<Object>),
     /// The object is not what the write was computed from.
     Lost,
+    /// A number that was chosen for the object went to another meanwhile: the choice is to be made again.
+    Again,
 }
 
 /// A call for a resource that is stored.
@@ -92,7 +95,8 @@ impl Call {
         let strategy = kinds::strategy(storage).ok_or_else(ApiError::unknown_path)?;
         let shape = Shape::new(self.resource, &self.headers, &self.query, self.now())?;
         let stored = Stored { call: self, resource: storage, strategy, window, shape };
-        if matches!(target.verb, "list" | "watch" | "get") && subresource.is_none_or(|s| s.name == "status") {
+        if matches!(target.verb, "list" | "watch" | "get") && subresource.is_none_or(|s| part_of(s).is_some())
+        {
             return match target.verb {
                 "list" => stored.list().await,
                 "watch" => stored.watch().await,
@@ -100,18 +104,18 @@ impl Call {
             };
         }
         let body = body::collect(body).await?;
+        let part = subresource.map_or(Some(Part::Main), part_of);
         match (target.verb, subresource.map(|subresource| subresource.name)) {
             ("create", None) => stored.create(body).await,
             ("create", Some("binding")) => stored.bind(body).await,
             ("create", Some("eviction")) => stored.evict(body).await,
-            ("update", None) => stored.update(body, Part::Main).await,
-            ("update", Some("status")) => stored.update(body, Part::Status).await,
-            ("update", Some("finalize")) => stored.update(body, Part::Finalize).await,
-            ("patch", None) => stored.patch(body, Part::Main).await,
-            ("patch", Some("status")) => stored.patch(body, Part::Status).await,
             ("delete", None) => stored.delete(body).await,
             ("deletecollection", None) => stored.delete_collection(body).await,
-            _ => Err(ApiError::method_not_allowed()),
+            (verb, _) => match (verb, part) {
+                ("update", Some(part)) => stored.update(body, part).await,
+                ("patch", Some(part)) => stored.patch(body, part).await,
+                _ => Err(ApiError::method_not_allowed()),
+            },
         }
     }
 
@@ -157,6 +161,30 @@ impl Call {
     }
 }
 
+/// What a client is told of a write that the store did not take.
+fn write_failed(error: &WriteError) -> ApiError {
+    let source = std::error::Error::source(error);
+    match error {
+        WriteError::Unknown { .. } => {
+            tracing::error!(%error, ?source, "a write may have happened");
+            ApiError::internal("the outcome of the write is unknown")
+        }
+        WriteError::Mismatch { .. } | WriteError::Refused { .. } => {
+            tracing::error!(%error, ?source, "a write was refused");
+            ApiError::unavailable("the store does not take writes now")
+        }
+    }
+}
+
+/// Which part of the object a subresource reads and writes; none where it is an action.
+fn part_of(subresource: &Subresource) -> Option<Part> {
+    match subresource.name {
+        "status" => Some(Part::Status),
+        "approval" | "ephemeralcontainers" | "finalize" => Some(Part::Own),
+        _ => None,
+    }
+}
+
 impl<'a> Stored<'a> {
     /// `namespace/name`, or the name alone.
     fn key(&self, name: &str) -> String {
@@ -184,6 +212,8 @@ impl<'a> Stored<'a> {
                 windows: &self.call.server.windows,
                 authorizer: &self.call.server.authorizer,
                 user: &self.call.user,
+                now: self.call.now(),
+                allotment: &self.call.server.allotment,
             },
         }
     }
@@ -206,6 +236,13 @@ impl<'a> Stored<'a> {
 
     /// Stores `bytes` as the object `name`.
     async fn put(&self, name: &str, bytes: Bytes, expect: Expect) -> Result<Committed, ApiError> {
+        if self.has_numbers() {
+            return self.put_service(name, bytes, expect).await;
+        }
+        self.put_plain(name, bytes, expect).await
+    }
+
+    async fn put_plain(&self, name: &str, bytes: Bytes, expect: Expect) -> Result<Committed, ApiError> {
         let Some(revision) = self.commit(name, expect, Change::Put(bytes.clone())).await? else {
             return Ok(Committed::Lost);
         };
@@ -223,6 +260,9 @@ impl<'a> Stored<'a> {
         let Some(revision) = self.commit(name, Expect::At(current.revision), Change::Delete).await? else {
             return Ok(Committed::Lost);
         };
+        if self.has_numbers() {
+            self.give_back(current).await;
+        }
         Ok(Committed::Done(Arc::new(current.tombstone(revision))))
     }
 
@@ -232,14 +272,7 @@ impl<'a> Stored<'a> {
         let revision = match server.store.write(store::Write { key, expect, change }).await {
             Ok(revision) => revision,
             Err(WriteError::Mismatch { .. }) => return Ok(None),
-            Err(error @ WriteError::Unknown { .. }) => {
-                tracing::error!(%error, source = ?std::error::Error::source(&error), "a write may have happened");
-                return Err(ApiError::internal("the outcome of the write is unknown"));
-            }
-            Err(error @ WriteError::Refused { .. }) => {
-                tracing::error!(%error, source = ?std::error::Error::source(&error), "a write was refused");
-                return Err(ApiError::unavailable("the store does not take writes now"));
-            }
+            Err(error) => return Err(write_failed(&error)),
         };
         server.windows.reach(revision).await.map_err(|error| self.late(&error))?;
         if self.resource.group == "rbac.authorization.k8s.io" {

@@ -5,12 +5,19 @@
 //! Upstream: `pkg/registry/*/strategy.go`.
 
 mod apps;
+mod certificate;
 mod configuration;
+mod disruption;
+mod endpoints;
 mod namespace;
 mod node;
 mod pod;
+mod pod_template;
 mod records;
 mod role;
+mod runtime_class;
+mod service;
+mod storage;
 
 use std::collections::BTreeMap;
 
@@ -35,8 +42,8 @@ pub use pod::assign as assign_pod;
 pub enum Part {
     Main,
     Status,
-    /// A namespace's spec.finalizers.
-    Finalize,
+    /// What the kind's own subresource writes: a namespace's finalizers, a pod's ephemeral containers, a verdict.
+    Own,
 }
 
 /// What validation must know of a request beside the objects.
@@ -83,7 +90,7 @@ pub trait Kind:
         BTreeMap::new()
     }
 
-    /// Objects that this one needs, as [`reference`] writes them.
+    /// Objects that this one needs, as [`reference`] writes them, or numbers that it alone has.
     fn references(&self) -> Vec<String> {
         Vec::new()
     }
@@ -98,6 +105,14 @@ pub trait Kind:
     /// As for creation, for an update of the main part.
     fn admit_update(&mut self, _old: &Self, _admission: &Admission<'_>) -> Result<(), ApiError> {
         Ok(())
+    }
+
+    /// As for an update, of any part: the main one is [`Kind::admit_update`]'s.
+    fn admit_part(&mut self, old: &Self, part: Part, admission: &Admission<'_>) -> Result<(), ApiError> {
+        match part {
+            Part::Main => self.admit_update(old, admission),
+            Part::Status | Part::Own => Ok(()),
+        }
     }
 
     /// Fields that a client does not set at creation.
@@ -157,23 +172,36 @@ fn fields<const N: usize>(all: [(&str, Option<String>); N]) -> BTreeMap<String, 
 
 /// The strategy of a stored resource.
 pub fn strategy(storage: &Resource) -> Option<&'static dyn Strategy> {
-    use k8s_openapi::api::{apps, coordination, core, rbac, scheduling};
+    use k8s_openapi::api::{apps, certificates, coordination, core, discovery, node, policy};
+    use k8s_openapi::api::{rbac, scheduling, storage};
     let strategy: &'static dyn Strategy = match (storage.group, storage.plural) {
         ("", "configmaps") => &Of::<core::v1::ConfigMap>::NEW,
+        ("", "endpoints") => &Of::<core::v1::Endpoints>::NEW,
         ("", "events") => &Of::<core::v1::Event>::NEW,
         ("", "namespaces") => &Of::<core::v1::Namespace>::NEW,
         ("", "nodes") => &Of::<core::v1::Node>::NEW,
         ("", "pods") => &Of::<core::v1::Pod>::NEW,
+        ("", "podtemplates") => &Of::<core::v1::PodTemplate>::NEW,
         ("", "secrets") => &Of::<core::v1::Secret>::NEW,
         ("", "serviceaccounts") => &Of::<core::v1::ServiceAccount>::NEW,
+        ("", "services") => &Of::<core::v1::Service>::NEW,
         ("apps", "controllerrevisions") => &Of::<apps::v1::ControllerRevision>::NEW,
         ("apps", "daemonsets") => &Of::<apps::v1::DaemonSet>::NEW,
+        ("certificates.k8s.io", "certificatesigningrequests") => {
+            &Of::<certificates::v1::CertificateSigningRequest>::NEW
+        }
         ("coordination.k8s.io", "leases") => &Of::<coordination::v1::Lease>::NEW,
+        ("discovery.k8s.io", "endpointslices") => &Of::<discovery::v1::EndpointSlice>::NEW,
+        ("node.k8s.io", "runtimeclasses") => &Of::<node::v1::RuntimeClass>::NEW,
+        ("policy", "poddisruptionbudgets") => &Of::<policy::v1::PodDisruptionBudget>::NEW,
         ("rbac.authorization.k8s.io", "clusterrolebindings") => &Of::<rbac::v1::ClusterRoleBinding>::NEW,
         ("rbac.authorization.k8s.io", "clusterroles") => &Of::<rbac::v1::ClusterRole>::NEW,
         ("rbac.authorization.k8s.io", "rolebindings") => &Of::<rbac::v1::RoleBinding>::NEW,
         ("rbac.authorization.k8s.io", "roles") => &Of::<rbac::v1::Role>::NEW,
         ("scheduling.k8s.io", "priorityclasses") => &Of::<scheduling::v1::PriorityClass>::NEW,
+        ("storage.k8s.io", "csidrivers") => &Of::<storage::v1::CSIDriver>::NEW,
+        ("storage.k8s.io", "csinodes") => &Of::<storage::v1::CSINode>::NEW,
+        ("storage.k8s.io", "storageclasses") => &Of::<storage::v1::StorageClass>::NEW,
         _ => return None,
     };
     Some(strategy)

@@ -7,6 +7,7 @@
 pub mod accept;
 pub mod access;
 mod admission;
+mod allotment;
 mod answer;
 pub mod body;
 mod bootstrap;
@@ -25,6 +26,7 @@ pub mod node_proxy;
 mod object;
 pub mod openapi;
 mod options;
+mod own_service;
 mod paths;
 mod pipeline;
 pub mod pki;
@@ -39,6 +41,7 @@ pub mod table;
 mod websocket;
 mod window;
 
+pub use allotment::{BadRange, ServiceRange};
 pub use body::Body;
 pub use error::ApiError;
 pub use server::{Config, Server, StartError};

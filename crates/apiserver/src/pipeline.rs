@@ -164,9 +164,7 @@ impl<T: Kind> Strategy for Of<T> {
         let mut object: T = decode(body, write.resource, write.validation, warn)?;
         metadata::follow(object.metadata_mut(), old.metadata(), write)?;
         object.default();
-        if write.part == Part::Main {
-            object.admit_update(&old, &write.admission)?;
-        }
+        object.admit_part(&old, write.part, &write.admission)?;
         object.prepare_update(&old, write.part)?;
         write.restrict(write.name, |node| object.restrict(node, Some(&old), write.part, &write.admission))?;
         let seen = Seen { requested: write.requested, payload: body };

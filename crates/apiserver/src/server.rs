@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -19,13 +20,14 @@ use store::Store;
 use tokio::sync::Semaphore;
 
 use crate::access::{Authorizer, User};
+use crate::allotment::{self, Allotment, ServiceRange};
 use crate::body::{self, Body, BoxError};
 use crate::error::ApiError;
 use crate::limits::REQUESTS_IN_FLIGHT_MAX;
 use crate::node_proxy::NodeProxy;
 use crate::policy;
 use crate::window::Windows;
-use crate::{bootstrap, expiry};
+use crate::{bootstrap, expiry, own_service};
 
 /// What a server is told from outside.
 #[derive(Clone)]
@@ -35,6 +37,23 @@ pub struct Config {
     pub node_tls: Option<Arc<rustls::ClientConfig>>,
     /// The process's other numbers, shown at `/metrics` beside the server's own.
     pub metrics: Option<Metrics>,
+    /// Where Services get their addresses from.
+    pub service_range: ServiceRange,
+    /// Where Pods and nodes reach this server; without it the Service `kubernetes` leads nowhere.
+    pub advertised: Option<SocketAddr>,
+}
+
+impl Config {
+    /// What a server that stands alone is told: no nodes to reach, no address to tell.
+    pub fn new(clock: Arc<dyn Clock>) -> Config {
+        Config {
+            clock,
+            node_tls: None,
+            metrics: None,
+            service_range: ServiceRange::usual(),
+            advertised: None,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +82,7 @@ pub struct Inner {
     pub(crate) windows: Arc<Windows>,
     pub(crate) config: Config,
     pub(crate) authorizer: Authorizer,
+    pub(crate) allotment: Allotment,
     /// Absent where the server has no certificate for nodes.
     pub(crate) node_proxy: Option<NodeProxy>,
     /// Open watches.
@@ -93,6 +113,7 @@ impl Server {
             node_proxy,
             authorizer: Authorizer::new(Arc::new(policy::Pods(Arc::clone(&windows)))),
             windows: Arc::clone(&windows),
+            allotment: Allotment::new(config.service_range),
             config,
             watches: AtomicUsize::new(0),
             in_flight: Semaphore::new(REQUESTS_IN_FLIGHT_MAX),
@@ -103,7 +124,12 @@ impl Server {
         let tasks = Shutdown::new();
         let server = Server { inner: Arc::clone(&inner), _tasks: Arc::new(Background(tasks.clone())) };
         tokio::spawn(windows.follow(tasks.clone()));
+        let none = BTreeMap::new();
+        let suspects = inner.allotment.sweep(&*inner.store, &inner.windows, &none).await;
+        let suspects = suspects.map_err(StartError::Read)?;
         bootstrap::run(&inner).await?;
+        tokio::spawn(allotment::run(Arc::clone(&inner), suspects, tasks.clone()));
+        tokio::spawn(own_service::run(Arc::clone(&inner), tasks.clone()));
         tokio::spawn(policy::follow(Arc::clone(&inner), tasks.clone()));
         tokio::spawn(expiry::run(inner, tasks));
         Ok(server)

@@ -9,7 +9,9 @@
 mod age;
 mod cells;
 mod columns;
+mod network;
 mod pod;
+mod storage;
 
 use api::scheme::Resource;
 use jiff::Timestamp;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use apiserver::ServiceRange;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
@@ -119,6 +120,9 @@ pub struct ServeArgs {
     /// Where the API server listens
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:6443")]
     pub listen: SocketAddr,
+    /// Where Services get their addresses from
+    #[arg(long, value_name = "CIDR", default_value_t = ServiceRange::usual())]
+    pub service_cluster_ip_range: ServiceRange,
     /// Controllers to run: names, * for all, -NAME for all but that one; empty for none
     #[arg(long, value_name = "LIST", default_value = "*", allow_hyphen_values = true)]
     pub controllers: controllers::Selection,

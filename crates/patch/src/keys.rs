@@ -133,7 +133,11 @@ mod tests {
 
     /// The oracle: the graph that the compiled types themselves describe.
     fn compiled_graph() -> BTreeMap<String, BTreeMap<String, String>> {
+        use k8s_openapi::api::storage::v1 as storage;
         use k8s_openapi::api::{apps::v1 as apps, authentication::v1 as authn, authorization::v1 as authz};
+        use k8s_openapi::api::{
+            certificates::v1 as certificates, discovery::v1 as discovery, node::v1 as node,
+        };
         use k8s_openapi::api::{coordination::v1 as coordination, core::v1 as core, events::v1 as events};
         use k8s_openapi::api::{policy::v1 as policy, rbac::v1 as rbac, scheduling::v1 as scheduling};
 
@@ -152,6 +156,9 @@ mod tests {
             core::Secret,
             core::ServiceAccount,
             core::Binding,
+            core::Endpoints,
+            core::PodTemplate,
+            core::Service,
             apps::ControllerRevision,
             apps::DaemonSet,
             coordination::Lease,
@@ -166,6 +173,13 @@ mod tests {
             authz::SubjectAccessReview,
             authn::SelfSubjectReview,
             policy::Eviction,
+            policy::PodDisruptionBudget,
+            certificates::CertificateSigningRequest,
+            discovery::EndpointSlice,
+            node::RuntimeClass,
+            storage::CSIDriver,
+            storage::CSINode,
+            storage::StorageClass,
         );
         let definitions = generator.take_definitions(true);
         let mut graph = BTreeMap::new();

@@ -1,7 +1,7 @@
 //! Defaults of a container: pull policy by tag, ports, probes, environment, termination message.
 
 use k8s_openapi::api::core::v1::{
-    Container, EnvVarSource, HTTPGetAction, LifecycleHandler, ObjectFieldSelector, Probe,
+    Container, EnvVarSource, EphemeralContainer, HTTPGetAction, LifecycleHandler, ObjectFieldSelector, Probe,
     ResourceFieldSelector,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as WireQuantity;
@@ -31,6 +31,18 @@ pub(super) fn container(container: &mut Container) {
         env_source(source);
     }
     // COMPAT: Go's struct is never absent; stored containers show `resources: {}`.
+    canonical_requirements(container.resources.get_or_insert_default());
+}
+
+/// A container that is put into a running Pod has what a container has, as far as it may be set.
+pub(super) fn ephemeral(container: &mut EphemeralContainer) {
+    or_text(&mut container.termination_message_path, "/dev/termination-log");
+    or_text(&mut container.termination_message_policy, "File");
+    let policy = pull_policy(container.image.as_deref().unwrap_or_default());
+    or_text(&mut container.image_pull_policy, policy);
+    for source in container.env.iter_mut().flatten().filter_map(|var| var.value_from.as_mut()) {
+        env_source(source);
+    }
     canonical_requirements(container.resources.get_or_insert_default());
 }
 

@@ -95,7 +95,7 @@ pub(super) fn host_network(spec: &PodSpec, place: Place, path: &Path) -> FieldEr
     errors
 }
 
-fn common(container: &Container, volumes: &[Volume], place: Place, path: &Path) -> FieldErrors {
+pub(super) fn common(container: &Container, volumes: &[Volume], place: Place, path: &Path) -> FieldErrors {
     let mut errors = FieldErrors::new();
     let name_path = path.child("name");
     if errors.required_text(&name_path, &container.name) {

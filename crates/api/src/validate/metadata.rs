@@ -24,6 +24,8 @@ pub enum Scope {
 pub enum NameSyntax {
     Subdomain,
     Label,
+    /// A label that begins with a letter: Services.
+    Dns1035,
     /// Anything that is one segment of a URL path: RBAC.
     PathSegment,
 }
@@ -33,13 +35,16 @@ impl NameSyntax {
         match self {
             NameSyntax::Subdomain => names::dns1123_subdomain(name),
             NameSyntax::Label => names::dns1123_label(name),
+            NameSyntax::Dns1035 => names::dns1035_label(name),
             NameSyntax::PathSegment => names::path_segment(name),
         }
     }
 
     fn prefix_complaints(self, prefix: &str) -> Vec<String> {
         match self {
-            NameSyntax::Subdomain | NameSyntax::Label => self.complaints(&names::masked_prefix(prefix)),
+            NameSyntax::Subdomain | NameSyntax::Label | NameSyntax::Dns1035 => {
+                self.complaints(&names::masked_prefix(prefix))
+            }
             NameSyntax::PathSegment => self.complaints(prefix),
         }
     }

@@ -128,7 +128,7 @@ fn node_contents(node: &Node) -> FieldErrors {
     errors
 }
 
-fn is_cidr(text: &str) -> bool {
+pub(super) fn is_cidr(text: &str) -> bool {
     let Some((address, length)) = text.split_once('/') else { return false };
     let Ok(address) = address.parse::<std::net::IpAddr>() else { return false };
     let bits_max = if address.is_ipv4() { 32 } else { 128 };

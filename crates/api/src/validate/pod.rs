@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Pod, PodDNSConfig, PodSpec, PodTemplateSpec};
 
 use super::metadata::{self, NameSyntax, Scope, object_meta_create};
 use super::resources::{self, Owner};
-use super::{Complaints, affinity, container, each_once, security, text, tolerations, volume};
+use super::{Complaints, affinity, container, each_once, ephemeral, security, text, tolerations, volume};
 use crate::affinity_annotation;
 use crate::default::Place;
 use crate::field::{FieldError, FieldErrors, Path};
@@ -94,6 +94,7 @@ fn pod_spec(spec: &PodSpec, place: Place, path: &Path) -> FieldErrors {
     let mut errors = FieldErrors::new();
     errors.extend(volume::volumes(spec.volumes.as_deref().unwrap_or_default(), &path.child("volumes")));
     errors.extend(container::containers(spec, place, path));
+    errors.extend(ephemeral::ephemeral_containers(spec, path));
     if let Some(wanted) = &spec.resources {
         errors.extend(resources::requirements(wanted, Owner::Pod, &path.child("resources")));
     }

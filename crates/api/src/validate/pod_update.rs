@@ -62,7 +62,7 @@ pub fn pod_status_update(new: &Pod, old: &Pod) -> FieldErrors {
     errors
 }
 
-fn mirror_annotation_kept(new: &Pod, old: &Pod) -> Option<FieldError> {
+pub(super) fn mirror_annotation_kept(new: &Pod, old: &Pod) -> Option<FieldError> {
     let key = pod_annotation::CONFIG_MIRROR;
     let detail = match (new.annotation(key), old.annotation(key)) {
         (new, old) if new == old => return None,

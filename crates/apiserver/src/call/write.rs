@@ -50,11 +50,16 @@ impl Stored<'_> {
             }
             match self.put(&draft.name, draft.bytes, Expect::Absent).await? {
                 Committed::Done(object) => return Ok(object),
+                // What went to another is known now.
+                Committed::Again => {}
                 Committed::Lost if draft.generated => tried = draft.name,
                 Committed::Lost => {
                     return Err(ApiError::already_exists(self.call.resource, &draft.name));
                 }
             }
+        }
+        if tried.is_empty() {
+            return Err(ApiError::server_timeout(self.call.resource, "create", 1));
         }
         Err(ApiError::generate_name_conflict(self.call.resource, &tried))
     }
@@ -150,7 +155,7 @@ impl Stored<'_> {
         };
         Ok(match committed {
             Committed::Done(object) => Some(object),
-            Committed::Lost => None,
+            Committed::Lost | Committed::Again => None,
         })
     }
 

@@ -31,7 +31,7 @@ impl Kind for DaemonSet {
 
     fn prepare_update(&mut self, old: &Self, part: Part) -> Result<(), ApiError> {
         match part {
-            Part::Main | Part::Finalize => {
+            Part::Main | Part::Own => {
                 strategy::daemon_set_update(self, old).map_err(|error| unreadable(&error))
             }
             Part::Status => {
@@ -47,7 +47,7 @@ impl Kind for DaemonSet {
 
     fn validate_update(&self, old: &Self, part: Part, seen: &Seen<'_>) -> FieldErrors {
         match part {
-            Part::Main | Part::Finalize => {
+            Part::Main | Part::Own => {
                 validate::daemon_set_update(self, old, seen.selector(), seen.selector_change())
             }
             Part::Status => validate::daemon_set_status_update(self, old),

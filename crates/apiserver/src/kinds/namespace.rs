@@ -30,7 +30,7 @@ impl Kind for Namespace {
         match part {
             Part::Main => strategy::namespace_update(self, old),
             Part::Status => strategy::namespace_status_update(self, old),
-            Part::Finalize => strategy::namespace_finalize_update(self, old),
+            Part::Own => strategy::namespace_finalize_update(self, old),
         }
         Ok(())
     }
@@ -43,7 +43,7 @@ impl Kind for Namespace {
         match part {
             Part::Main => validate::namespace_update(self, old),
             Part::Status => validate::namespace_status_update(self, old),
-            Part::Finalize => validate::namespace_finalize_update(self, old),
+            Part::Own => validate::namespace_finalize_update(self, old),
         }
     }
 

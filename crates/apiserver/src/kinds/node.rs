@@ -40,7 +40,7 @@ impl Kind for Node {
 
     fn prepare_update(&mut self, old: &Self, part: Part) -> Result<(), ApiError> {
         match part {
-            Part::Main | Part::Finalize => strategy::node_update(self, old),
+            Part::Main | Part::Own => strategy::node_update(self, old),
             Part::Status => strategy::node_status_update(self, old),
         }
         Ok(())
@@ -62,7 +62,7 @@ impl Kind for Node {
 
     fn validate_update(&self, old: &Self, part: Part, _seen: &Seen<'_>) -> FieldErrors {
         match part {
-            Part::Main | Part::Finalize => validate::node_update(self, old),
+            Part::Main | Part::Own => validate::node_update(self, old),
             Part::Status => validate::node_status_update(self, old),
         }
     }

@@ -93,8 +93,9 @@ impl Kind for Pod {
 
     fn prepare_update(&mut self, old: &Self, part: Part) -> Result<(), ApiError> {
         match part {
-            Part::Main | Part::Finalize => strategy::pod_update(self, old),
+            Part::Main => strategy::pod_update(self, old),
             Part::Status => strategy::pod_status_update(self, old),
+            Part::Own => strategy::pod_ephemeral_containers_update(self, old),
         }
         Ok(())
     }
@@ -112,7 +113,7 @@ impl Kind for Pod {
                 restriction::create_pod(node, own.as_ref().map(|own| own.header.uid.as_str()), self)
             }
             (Some(old), Part::Status) => restriction::update_pod_status(node, old, self),
-            (Some(_), Part::Main | Part::Finalize) => restriction::other_pod_write(node, "UPDATE"),
+            (Some(_), Part::Main | Part::Own) => restriction::other_pod_write(node, "UPDATE"),
         }
     }
 
@@ -122,8 +123,9 @@ impl Kind for Pod {
 
     fn validate_update(&self, old: &Self, part: Part, _seen: &Seen<'_>) -> FieldErrors {
         match part {
-            Part::Main | Part::Finalize => validate::pod_update(self, old),
+            Part::Main => validate::pod_update(self, old),
             Part::Status => validate::pod_status_update(self, old),
+            Part::Own => validate::pod_ephemeral_containers_update(self, old),
         }
     }
 

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use api::scheme::{RESOURCES, Resource};
 use k8s_openapi::api::{apps::v1 as apps, authentication::v1 as authentication};
 use k8s_openapi::api::{authorization::v1 as authorization, coordination::v1 as coordination};
+use k8s_openapi::api::{certificates::v1 as certificates, discovery::v1 as discovery, node::v1 as node};
 use k8s_openapi::api::{core::v1 as core, events::v1 as events, policy::v1 as policy};
-use k8s_openapi::api::{rbac::v1 as rbac, scheduling::v1 as scheduling};
+use k8s_openapi::api::{rbac::v1 as rbac, scheduling::v1 as scheduling, storage::v1 as storage};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use k8s_openapi::schemars::{SchemaGenerator, generate::SchemaSettings};
 use patch::keys::{self, Structure};
@@ -97,6 +98,9 @@ fn compiled() -> Map<String, Value> {
         core::Pod,
         core::Secret,
         core::ServiceAccount,
+        core::Endpoints,
+        core::PodTemplate,
+        core::Service,
         core::Binding,
         apps::ControllerRevision,
         apps::DaemonSet,
@@ -112,6 +116,13 @@ fn compiled() -> Map<String, Value> {
         authorization::SubjectAccessReview,
         authentication::SelfSubjectReview,
         policy::Eviction,
+        policy::PodDisruptionBudget,
+        certificates::CertificateSigningRequest,
+        discovery::EndpointSlice,
+        node::RuntimeClass,
+        storage::CSIDriver,
+        storage::CSINode,
+        storage::StorageClass,
         meta::Status,
         meta::ListMeta,
         meta::DeleteOptions,

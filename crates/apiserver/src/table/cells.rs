@@ -5,7 +5,7 @@ use api::scheme::Resource;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{age, pod};
+use super::{age, network, pod, storage};
 
 /// What a cell shows for nothing.
 pub(super) const NONE: &str = "<none>";
@@ -33,6 +33,18 @@ pub(super) fn of(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Val
         }
         ("scheduling.k8s.io", "PriorityClass") => priority_class(object, now),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => binding(object, now),
+        ("", "Service") => network::service(object, now),
+        ("", "Endpoints") => network::endpoints(object, now),
+        ("", "PodTemplate") => pod_template(object),
+        ("discovery.k8s.io", "EndpointSlice") => network::endpoint_slice(object, now),
+        ("policy", "PodDisruptionBudget") => disruption_budget(object, now),
+        ("node.k8s.io", "RuntimeClass") => {
+            vec![name(object), text(object, "/handler").into(), age(object, now)]
+        }
+        ("certificates.k8s.io", "CertificateSigningRequest") => signing_request(object, now),
+        ("storage.k8s.io", "StorageClass") => storage::class(object, now),
+        ("storage.k8s.io", "CSINode") => storage::node(object, now),
+        ("storage.k8s.io", "CSIDriver") => storage::driver(object, now),
         _ => vec![name(object), text(object, "/metadata/creationTimestamp").into()],
     }
 }
@@ -63,7 +75,7 @@ pub(super) fn age(object: &Value, now: Timestamp) -> Value {
 }
 
 /// Entries of a list or map.
-fn count(object: &Value, pointer: &str) -> usize {
+pub(super) fn count(object: &Value, pointer: &str) -> usize {
     match object.pointer(pointer) {
         Some(Value::Array(list)) => list.len(),
         Some(Value::Object(map)) => map.len(),
@@ -71,7 +83,7 @@ fn count(object: &Value, pointer: &str) -> usize {
     }
 }
 
-fn joined<'a>(texts: impl Iterator<Item = &'a str>, separator: &str) -> String {
+pub(super) fn joined<'a>(texts: impl Iterator<Item = &'a str>, separator: &str) -> String {
     texts.collect::<Vec<_>>().join(separator)
 }
 
@@ -93,7 +105,7 @@ fn daemon_set(object: &Value, now: Timestamp) -> Vec<Value> {
 }
 
 /// `a=1,b=2`.
-fn labels(map: Option<&Value>) -> String {
+pub(super) fn labels(map: Option<&Value>) -> String {
     let pairs = map.and_then(Value::as_object).into_iter().flatten();
     let pairs: Vec<String> =
         pairs.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
@@ -222,6 +234,59 @@ fn event(object: &Value, now: Timestamp) -> Vec<Value> {
         since(first).into(),
         count.into(),
         name(object),
+    ]
+}
+
+fn pod_template(object: &Value) -> Vec<Value> {
+    let containers = list(object, "/template/spec/containers");
+    vec![
+        name(object),
+        joined(containers.iter().map(|container| text(container, "/name")), ",").into(),
+        joined(containers.iter().map(|container| text(container, "/image")), ",").into(),
+        labels(object.pointer("/template/metadata/labels")).into(),
+    ]
+}
+
+fn disruption_budget(object: &Value, now: Timestamp) -> Vec<Value> {
+    let amount = |pointer: &str| match object.pointer(pointer) {
+        Some(Value::String(percent)) => Value::from(percent.as_str()),
+        Some(Value::Number(count)) => Value::from(count.to_string()),
+        _ => Value::from("N/A"),
+    };
+    vec![
+        name(object),
+        amount("/spec/minAvailable"),
+        amount("/spec/maxUnavailable"),
+        integer(object, "/status/disruptionsAllowed").into(),
+        age(object, now),
+    ]
+}
+
+/// COMPAT(kubectl): upstream's order of words, `Approved,Issued`.
+fn signing_request(object: &Value, now: Timestamp) -> Vec<Value> {
+    let conditions = list(object, "/status/conditions");
+    let has = |kind: &str| conditions.iter().any(|condition| text(condition, "/type") == kind);
+    // Denied wins over Approved.
+    let mut words = vec![match (has("Denied"), has("Approved")) {
+        (true, _) => "Denied",
+        (false, true) => "Approved",
+        (false, false) => "Pending",
+    }];
+    if has("Failed") {
+        words.push("Failed");
+    }
+    if !text(object, "/status/certificate").is_empty() {
+        words.push("Issued");
+    }
+    let lasts = object.pointer("/spec/expirationSeconds").and_then(Value::as_i64);
+    let signer = text(object, "/spec/signerName");
+    vec![
+        name(object),
+        age(object, now),
+        or_none(signer).into(),
+        text(object, "/spec/username").into(),
+        lasts.map_or_else(|| NONE.to_owned(), age::human).into(),
+        words.join(",").into(),
     ]
 }
 

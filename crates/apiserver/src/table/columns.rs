@@ -134,6 +134,78 @@ const BINDING: &[Column] = &[
     wide("ServiceAccounts", "Service accounts in the binding."),
 ];
 
+const SERVICE: &[Column] = &[
+    NAME,
+    text("Type", "How the service is reached."),
+    text("Cluster-IP", "The address that stands for the service inside the cluster."),
+    text("External-IP", "Addresses from outside the cluster."),
+    text("Port(s)", "Ports of the service, with those of the nodes behind a colon."),
+    AGE,
+    wide("Selector", "Labels of the pods that serve."),
+];
+
+const ENDPOINTS: &[Column] = &[NAME, text("Endpoints", "Addresses and ports that serve."), AGE];
+
+const ENDPOINT_SLICE: &[Column] = &[
+    NAME,
+    text("AddressType", "The type of the addresses."),
+    text("Ports", "The ports of every endpoint."),
+    text("Endpoints", "Addresses that serve."),
+    AGE,
+];
+
+const POD_TEMPLATE: &[Column] = &[
+    NAME,
+    text("Containers", "Names of each container in the template."),
+    text("Images", "Images referenced by each container in the template."),
+    text("Pod Labels", "Labels of the pods."),
+];
+
+const POD_DISRUPTION_BUDGET: &[Column] = &[
+    NAME,
+    text("Min Available", "How many pods must stay."),
+    text("Max Unavailable", "How many pods may be gone."),
+    integer("Allowed Disruptions", "How many pods may be evicted now."),
+    AGE,
+];
+
+const RUNTIME_CLASS: &[Column] = &[NAME, text("Handler", "What the nodes' runtimes call it."), AGE];
+
+const CERTIFICATE_SIGNING_REQUEST: &[Column] = &[
+    NAME,
+    AGE,
+    text("SignerName", "Whose signature is asked for."),
+    text("Requestor", "Who asks."),
+    text("RequestedDuration", "How long the certificate is to be good for."),
+    text("Condition", "What has become of it."),
+];
+
+const STORAGE_CLASS: &[Column] = &[
+    NAME,
+    text("Provisioner", "Who makes the volumes."),
+    text("ReclaimPolicy", "What happens to a volume that is given back."),
+    text("VolumeBindingMode", "When a volume is bound."),
+    boolean("AllowVolumeExpansion", "Whether volumes may grow."),
+    AGE,
+];
+
+const CSI_NODE: &[Column] = &[NAME, integer("Drivers", "How many drivers the node has."), AGE];
+
+const fn boolean(name: &'static str, description: &'static str) -> Column {
+    Column { name, kind: "boolean", format: "", priority: 0, description }
+}
+
+const CSI_DRIVER: &[Column] = &[
+    NAME,
+    boolean("AttachRequired", "Whether volumes are attached before they are mounted."),
+    boolean("PodInfoOnMount", "Whether the driver is told about the pod."),
+    boolean("StorageCapacity", "Whether the driver says how much room it has."),
+    text("TokenRequests", "Audiences of the tokens that the driver is given."),
+    boolean("RequiresRepublish", "Whether volumes are published again and again."),
+    text("Modes", "Kinds of volumes that the driver has."),
+    AGE,
+];
+
 const DEFAULT: &[Column] = &[NAME, CREATED_AT];
 
 /// The columns of a kind.
@@ -151,6 +223,16 @@ pub(super) fn of(resource: &Resource) -> &'static [Column] {
         ("coordination.k8s.io", "Lease") => LEASE,
         ("scheduling.k8s.io", "PriorityClass") => PRIORITY_CLASS,
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => BINDING,
+        ("", "Service") => SERVICE,
+        ("", "Endpoints") => ENDPOINTS,
+        ("", "PodTemplate") => POD_TEMPLATE,
+        ("discovery.k8s.io", "EndpointSlice") => ENDPOINT_SLICE,
+        ("policy", "PodDisruptionBudget") => POD_DISRUPTION_BUDGET,
+        ("node.k8s.io", "RuntimeClass") => RUNTIME_CLASS,
+        ("certificates.k8s.io", "CertificateSigningRequest") => CERTIFICATE_SIGNING_REQUEST,
+        ("storage.k8s.io", "StorageClass") => STORAGE_CLASS,
+        ("storage.k8s.io", "CSINode") => CSI_NODE,
+        ("storage.k8s.io", "CSIDriver") => CSI_DRIVER,
         _ => DEFAULT,
     }
 }

@@ -3,12 +3,14 @@
 mod access;
 mod deletion;
 mod forms;
+mod kinds;
 mod legacy;
 mod lists;
 mod network;
 mod objects;
 mod pods;
 mod refusals;
+mod services;
 mod streams;
 mod watches;
 mod world;

@@ -53,7 +53,7 @@ impl World {
     }
 
     pub async fn over(store: Arc<MemoryStore>) -> World {
-        let config = Config { clock: SystemClock::shared(), node_tls: None, metrics: None };
+        let config = Config::new(SystemClock::shared());
         let server = Server::new(store, config).await.unwrap();
         World { server, user: User::admin() }
     }

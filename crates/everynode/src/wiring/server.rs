@@ -39,18 +39,24 @@ pub async fn start(
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
     let address = listener.local_addr()?;
     let now = jiff::Timestamp::now();
-    let names = ServingNames::api_server(listen.ip(), &super::node::hostname());
-    let pki = Pki::open(data.root().join("pki"), &names, now).context("certificates")?;
     let node_ip = node_ip.unwrap_or_else(super::node::address);
+    let service_range = serve.service_cluster_ip_range;
+    // Listening everywhere, the server is reached at the machine's address; on loopback only from this machine.
+    let reached_at = if listen.ip().is_unspecified() { node_ip } else { listen.ip() };
+    let mut names = ServingNames::api_server(listen.ip(), &super::node::hostname());
+    names.addresses.extend([service_range.first(), reached_at]);
+    let pki = Pki::open(data.root().join("pki"), &names, now).context("certificates")?;
     let node =
         pki.node(node_name, &[node_ip, IpAddr::V4(Ipv4Addr::LOCALHOST)], now).context("node certificates")?;
 
     let store =
         EmbeddedStore::open(data.store()).with_context(|| format!("open {}", data.store().display()))?;
     let config = apiserver::Config {
-        clock: SystemClock::shared(),
         node_tls: Some(pki.node_tls()?),
         metrics: Some(metrics.clone()),
+        service_range,
+        advertised: Some(SocketAddr::new(reached_at, address.port())),
+        ..apiserver::Config::new(SystemClock::shared())
     };
     let server = apiserver::Server::new(Arc::new(store), config).await.context("start the API server")?;
     let (serving, tls, ending) = (server.clone(), pki.server_tls()?, tasks.shutdown_signal().clone());

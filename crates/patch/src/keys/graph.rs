@@ -109,10 +109,42 @@ static OTHERS: Edges = &[
         ],
     ),
     (
+        "io.k8s.api.certificates.v1.CertificateSigningRequest",
+        &[
+            ("metadata", "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
+            ("spec", "io.k8s.api.certificates.v1.CertificateSigningRequestSpec"),
+            ("status", "io.k8s.api.certificates.v1.CertificateSigningRequestStatus"),
+        ],
+    ),
+    (
+        "io.k8s.api.certificates.v1.CertificateSigningRequestStatus",
+        &[("conditions", "io.k8s.api.certificates.v1.CertificateSigningRequestCondition")],
+    ),
+    (
         "io.k8s.api.coordination.v1.Lease",
         &[
             ("metadata", "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
             ("spec", "io.k8s.api.coordination.v1.LeaseSpec"),
+        ],
+    ),
+    (
+        "io.k8s.api.discovery.v1.Endpoint",
+        &[
+            ("conditions", "io.k8s.api.discovery.v1.EndpointConditions"),
+            ("hints", "io.k8s.api.discovery.v1.EndpointHints"),
+            ("targetRef", "io.k8s.api.core.v1.ObjectReference"),
+        ],
+    ),
+    (
+        "io.k8s.api.discovery.v1.EndpointHints",
+        &[("forNodes", "io.k8s.api.discovery.v1.ForNode"), ("forZones", "io.k8s.api.discovery.v1.ForZone")],
+    ),
+    (
+        "io.k8s.api.discovery.v1.EndpointSlice",
+        &[
+            ("endpoints", "io.k8s.api.discovery.v1.Endpoint"),
+            ("metadata", "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
+            ("ports", "io.k8s.api.discovery.v1.EndpointPort"),
         ],
     ),
     (
@@ -126,11 +158,36 @@ static OTHERS: Edges = &[
         ],
     ),
     (
+        "io.k8s.api.node.v1.RuntimeClass",
+        &[
+            ("metadata", "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
+            ("overhead", "io.k8s.api.node.v1.Overhead"),
+            ("scheduling", "io.k8s.api.node.v1.Scheduling"),
+        ],
+    ),
+    ("io.k8s.api.node.v1.Scheduling", &[("tolerations", "io.k8s.api.core.v1.Toleration")]),
+    (
         "io.k8s.api.policy.v1.Eviction",
         &[
             ("deleteOptions", "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"),
             ("metadata", "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
         ],
+    ),
+    (
+        "io.k8s.api.policy.v1.PodDisruptionBudget",
+        &[
+            ("metadata", "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
+            ("spec", "io.k8s.api.policy.v1.PodDisruptionBudgetSpec"),
+            ("status", "io.k8s.api.policy.v1.PodDisruptionBudgetStatus"),
+        ],
+    ),
+    (
+        "io.k8s.api.policy.v1.PodDisruptionBudgetSpec",
+        &[("selector", "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector")],
+    ),
+    (
+        "io.k8s.api.policy.v1.PodDisruptionBudgetStatus",
+        &[("conditions", "io.k8s.apimachinery.pkg.apis.meta.v1.Condition")],
     ),
     (
         "io.k8s.api.rbac.v1.AggregationRule",
@@ -170,6 +227,30 @@ static OTHERS: Edges = &[
     (
         "io.k8s.api.scheduling.v1.PriorityClass",
         &[("metadata", "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")],
+    ),
+    (
+        "io.k8s.api.storage.v1.CSIDriver",
+        &[
+            ("metadata", "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
+            ("spec", "io.k8s.api.storage.v1.CSIDriverSpec"),
+        ],
+    ),
+    ("io.k8s.api.storage.v1.CSIDriverSpec", &[("tokenRequests", "io.k8s.api.storage.v1.TokenRequest")]),
+    (
+        "io.k8s.api.storage.v1.CSINode",
+        &[
+            ("metadata", "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
+            ("spec", "io.k8s.api.storage.v1.CSINodeSpec"),
+        ],
+    ),
+    ("io.k8s.api.storage.v1.CSINodeDriver", &[("allocatable", "io.k8s.api.storage.v1.VolumeNodeResources")]),
+    ("io.k8s.api.storage.v1.CSINodeSpec", &[("drivers", "io.k8s.api.storage.v1.CSINodeDriver")]),
+    (
+        "io.k8s.api.storage.v1.StorageClass",
+        &[
+            ("allowedTopologies", "io.k8s.api.core.v1.TopologySelectorTerm"),
+            ("metadata", "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
+        ],
     ),
     (
         "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",

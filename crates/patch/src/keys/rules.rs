@@ -32,6 +32,14 @@ pub(super) static RULES: &[(&str, &[FieldRule])] = &[
     ("io.k8s.api.authorization.v1.FieldSelectorAttributes", &[field("requirements", AtomicList)]),
     ("io.k8s.api.authorization.v1.LabelSelectorAttributes", &[field("requirements", AtomicList)]),
     ("io.k8s.api.authorization.v1.SubjectAccessReviewSpec", &[field("groups", AtomicList)]),
+    (
+        "io.k8s.api.certificates.v1.CertificateSigningRequestSpec",
+        &[field("groups", AtomicList), field("usages", AtomicList)],
+    ),
+    (
+        "io.k8s.api.certificates.v1.CertificateSigningRequestStatus",
+        &[field("conditions", MapList(&["type"]))],
+    ),
     ("io.k8s.api.core.v1.Capabilities", &[field("add", AtomicList), field("drop", AtomicList)]),
     ("io.k8s.api.core.v1.CephFSVolumeSource", &[field("monitors", AtomicList)]),
     ("io.k8s.api.core.v1.ConfigMapProjection", &[field("items", AtomicList)]),
@@ -62,6 +70,11 @@ pub(super) static RULES: &[(&str, &[FieldRule])] = &[
     ("io.k8s.api.core.v1.DownwardAPIProjection", &[field("items", AtomicList)]),
     ("io.k8s.api.core.v1.DownwardAPIVolumeSource", &[field("items", AtomicList)]),
     (
+        "io.k8s.api.core.v1.EndpointSubset",
+        &[field("addresses", AtomicList), field("notReadyAddresses", AtomicList), field("ports", AtomicList)],
+    ),
+    ("io.k8s.api.core.v1.Endpoints", &[field("subsets", AtomicList)]),
+    (
         "io.k8s.api.core.v1.EphemeralContainer",
         &[
             field("args", AtomicList),
@@ -81,6 +94,8 @@ pub(super) static RULES: &[(&str, &[FieldRule])] = &[
     ("io.k8s.api.core.v1.HostAlias", &[field("hostnames", AtomicList)]),
     ("io.k8s.api.core.v1.ISCSIVolumeSource", &[field("portals", AtomicList)]),
     ("io.k8s.api.core.v1.LinuxContainerUser", &[field("supplementalGroups", AtomicList)]),
+    ("io.k8s.api.core.v1.LoadBalancerIngress", &[field("ports", AtomicList)]),
+    ("io.k8s.api.core.v1.LoadBalancerStatus", &[field("ingress", AtomicList)]),
     ("io.k8s.api.core.v1.NamespaceSpec", &[field("finalizers", AtomicList)]),
     ("io.k8s.api.core.v1.NamespaceStatus", &[merged("conditions", "type", MapList(&["type"]))]),
     (
@@ -181,7 +196,29 @@ pub(super) static RULES: &[(&str, &[FieldRule])] = &[
         "io.k8s.api.core.v1.ServiceAccount",
         &[field("imagePullSecrets", AtomicList), merged("secrets", "name", MapList(&["name"]))],
     ),
+    (
+        "io.k8s.api.core.v1.ServiceSpec",
+        &[
+            field("clusterIPs", AtomicList),
+            field("externalIPs", AtomicList),
+            field("ipFamilies", AtomicList),
+            field("loadBalancerSourceRanges", AtomicList),
+            merged("ports", "port", MapList(&["port", "protocol"])),
+            field("selector", AtomicMap),
+        ],
+    ),
+    ("io.k8s.api.core.v1.ServiceStatus", &[merged("conditions", "type", MapList(&["type"]))]),
+    ("io.k8s.api.core.v1.TopologySelectorLabelRequirement", &[field("values", AtomicList)]),
+    ("io.k8s.api.core.v1.TopologySelectorTerm", &[field("matchLabelExpressions", AtomicList)]),
     ("io.k8s.api.core.v1.TopologySpreadConstraint", &[field("matchLabelKeys", AtomicList)]),
+    ("io.k8s.api.discovery.v1.Endpoint", &[field("addresses", SetList)]),
+    (
+        "io.k8s.api.discovery.v1.EndpointHints",
+        &[field("forNodes", AtomicList), field("forZones", AtomicList)],
+    ),
+    ("io.k8s.api.discovery.v1.EndpointSlice", &[field("endpoints", AtomicList), field("ports", AtomicList)]),
+    ("io.k8s.api.node.v1.Scheduling", &[field("nodeSelector", AtomicMap), field("tolerations", AtomicList)]),
+    ("io.k8s.api.policy.v1.PodDisruptionBudgetStatus", &[merged("conditions", "type", MapList(&["type"]))]),
     ("io.k8s.api.rbac.v1.AggregationRule", &[field("clusterRoleSelectors", AtomicList)]),
     ("io.k8s.api.rbac.v1.ClusterRole", &[field("rules", AtomicList)]),
     ("io.k8s.api.rbac.v1.ClusterRoleBinding", &[field("subjects", AtomicList)]),
@@ -197,6 +234,16 @@ pub(super) static RULES: &[(&str, &[FieldRule])] = &[
     ),
     ("io.k8s.api.rbac.v1.Role", &[field("rules", AtomicList)]),
     ("io.k8s.api.rbac.v1.RoleBinding", &[field("subjects", AtomicList)]),
+    (
+        "io.k8s.api.storage.v1.CSIDriverSpec",
+        &[field("tokenRequests", AtomicList), field("volumeLifecycleModes", SetList)],
+    ),
+    ("io.k8s.api.storage.v1.CSINodeDriver", &[field("topologyKeys", AtomicList)]),
+    ("io.k8s.api.storage.v1.CSINodeSpec", &[merged("drivers", "name", MapList(&["name"]))]),
+    (
+        "io.k8s.api.storage.v1.StorageClass",
+        &[field("allowedTopologies", AtomicList), field("mountOptions", AtomicList)],
+    ),
     ("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", &[field("dryRun", AtomicList)]),
     ("io.k8s.apimachinery.pkg.apis.meta.v1.FieldSelectorRequirement", &[field("values", AtomicList)]),
     ("io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector", &[field("matchExpressions", AtomicList)]),
@@ -214,6 +261,8 @@ pub(super) static RULES: &[(&str, &[FieldRule])] = &[
 /// Definitions whose objects are replaced as a whole by server-side apply.
 pub(super) static ATOMIC_DEFINITIONS: &[&str] = &[
     "io.k8s.api.core.v1.ConfigMapKeySelector",
+    "io.k8s.api.core.v1.EndpointAddress",
+    "io.k8s.api.core.v1.EndpointPort",
     "io.k8s.api.core.v1.FileKeySelector",
     "io.k8s.api.core.v1.LocalObjectReference",
     "io.k8s.api.core.v1.NodeSelector",
@@ -222,7 +271,9 @@ pub(super) static ATOMIC_DEFINITIONS: &[&str] = &[
     "io.k8s.api.core.v1.ObjectReference",
     "io.k8s.api.core.v1.ResourceFieldSelector",
     "io.k8s.api.core.v1.SecretKeySelector",
+    "io.k8s.api.core.v1.TopologySelectorTerm",
     "io.k8s.api.core.v1.TypedLocalObjectReference",
+    "io.k8s.api.discovery.v1.EndpointPort",
     "io.k8s.api.rbac.v1.RoleRef",
     "io.k8s.api.rbac.v1.Subject",
     "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector",

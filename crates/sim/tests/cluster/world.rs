@@ -63,7 +63,7 @@ impl World {
 
     /// API server and scheduler alone.
     pub async fn without_controllers() -> World {
-        let config = Config { clock: SystemClock::shared(), node_tls: None, metrics: None };
+        let config = Config::new(SystemClock::shared());
         let server = Server::new(Arc::new(MemoryStore::new()), config).await.expect("the server starts");
         let tasks = Tasks::new(Shutdown::new());
         let stop = || tasks.shutdown_signal().clone();

@@ -49,7 +49,7 @@ impl Cluster {
     }
 
     pub async fn start_with(nodes: usize, creates: Creates) -> Self {
-        let config = Config { clock: SystemClock::shared(), node_tls: None, metrics: None };
+        let config = Config::new(SystemClock::shared());
         let server = Server::new(Arc::new(MemoryStore::new()), config).await.unwrap();
         let client = server.client_for(User::admin());
         let shutdown = Shutdown::new();

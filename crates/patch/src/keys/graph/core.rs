@@ -82,6 +82,22 @@ pub(super) static EDGES: Edges = &[
         ],
     ),
     ("io.k8s.api.core.v1.DownwardAPIVolumeSource", &[("items", "io.k8s.api.core.v1.DownwardAPIVolumeFile")]),
+    ("io.k8s.api.core.v1.EndpointAddress", &[("targetRef", "io.k8s.api.core.v1.ObjectReference")]),
+    (
+        "io.k8s.api.core.v1.EndpointSubset",
+        &[
+            ("addresses", "io.k8s.api.core.v1.EndpointAddress"),
+            ("notReadyAddresses", "io.k8s.api.core.v1.EndpointAddress"),
+            ("ports", "io.k8s.api.core.v1.EndpointPort"),
+        ],
+    ),
+    (
+        "io.k8s.api.core.v1.Endpoints",
+        &[
+            ("metadata", "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
+            ("subsets", "io.k8s.api.core.v1.EndpointSubset"),
+        ],
+    ),
     (
         "io.k8s.api.core.v1.EnvFromSource",
         &[
@@ -151,6 +167,8 @@ pub(super) static EDGES: Edges = &[
             ("tcpSocket", "io.k8s.api.core.v1.TCPSocketAction"),
         ],
     ),
+    ("io.k8s.api.core.v1.LoadBalancerIngress", &[("ports", "io.k8s.api.core.v1.PortStatus")]),
+    ("io.k8s.api.core.v1.LoadBalancerStatus", &[("ingress", "io.k8s.api.core.v1.LoadBalancerIngress")]),
     (
         "io.k8s.api.core.v1.Namespace",
         &[
@@ -313,6 +331,13 @@ pub(super) static EDGES: Edges = &[
         ],
     ),
     (
+        "io.k8s.api.core.v1.PodTemplate",
+        &[
+            ("metadata", "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
+            ("template", "io.k8s.api.core.v1.PodTemplateSpec"),
+        ],
+    ),
+    (
         "io.k8s.api.core.v1.PodTemplateSpec",
         &[
             ("metadata", "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
@@ -348,6 +373,14 @@ pub(super) static EDGES: Edges = &[
         ],
     ),
     (
+        "io.k8s.api.core.v1.Service",
+        &[
+            ("metadata", "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
+            ("spec", "io.k8s.api.core.v1.ServiceSpec"),
+            ("status", "io.k8s.api.core.v1.ServiceStatus"),
+        ],
+    ),
+    (
         "io.k8s.api.core.v1.ServiceAccount",
         &[
             ("imagePullSecrets", "io.k8s.api.core.v1.LocalObjectReference"),
@@ -355,7 +388,26 @@ pub(super) static EDGES: Edges = &[
             ("secrets", "io.k8s.api.core.v1.ObjectReference"),
         ],
     ),
+    (
+        "io.k8s.api.core.v1.ServiceSpec",
+        &[
+            ("ports", "io.k8s.api.core.v1.ServicePort"),
+            ("sessionAffinityConfig", "io.k8s.api.core.v1.SessionAffinityConfig"),
+        ],
+    ),
+    (
+        "io.k8s.api.core.v1.ServiceStatus",
+        &[
+            ("conditions", "io.k8s.apimachinery.pkg.apis.meta.v1.Condition"),
+            ("loadBalancer", "io.k8s.api.core.v1.LoadBalancerStatus"),
+        ],
+    ),
+    ("io.k8s.api.core.v1.SessionAffinityConfig", &[("clientIP", "io.k8s.api.core.v1.ClientIPConfig")]),
     ("io.k8s.api.core.v1.StorageOSVolumeSource", &[("secretRef", "io.k8s.api.core.v1.LocalObjectReference")]),
+    (
+        "io.k8s.api.core.v1.TopologySelectorTerm",
+        &[("matchLabelExpressions", "io.k8s.api.core.v1.TopologySelectorLabelRequirement")],
+    ),
     (
         "io.k8s.api.core.v1.TopologySpreadConstraint",
         &[("labelSelector", "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector")],
