@@ -94,6 +94,19 @@ setup_kubectl_current() {
   rm -rf "$work"
 }
 
+# The Python client, in its own environment.
+setup_python_client() {
+  [ -x "$tools/bin/python-kubernetes" ] && return 0
+  install_debian python3 python3-venv
+  say "fetching the Python client (PyPI kubernetes)"
+  python3 -m venv "$tools/python"
+  quietly "$tools/python/bin/pip" install -q kubernetes
+  mkdir -p "$tools/bin"
+  printf '%s\n' '#!/bin/sh' 'exec "$(dirname "$0")/../python/bin/python3" "$@"' >"$tools/bin/python-kubernetes.partial"
+  chmod 0755 "$tools/bin/python-kubernetes.partial"
+  mv "$tools/bin/python-kubernetes.partial" "$tools/bin/python-kubernetes"
+}
+
 setup_cargo_tool() { # binary crate
   command -v "$1" >/dev/null && return 0
   say "building $2 (once)"

@@ -1,7 +1,7 @@
 //! kubectl as users have it: Debian's and a current one.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -29,7 +29,7 @@ pub struct Ran {
 impl Kubectl {
     /// Which is `kubectl-debian` or `kubectl-current`.
     pub fn new(which: &str, kubeconfig: PathBuf) -> Kubectl {
-        Kubectl { binary: super::place("EVERYNODE_TOOLS").join(which), kubeconfig }
+        Kubectl { binary: super::tool(which), kubeconfig }
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
@@ -43,13 +43,13 @@ impl Kubectl {
     /// Runs a call whatever its outcome.
     #[track_caller]
     pub fn try_run(&self, arguments: &[&str]) -> Ran {
-        ran(process::run(&mut self.command(arguments), CALL_DEADLINE))
+        process::run(&mut self.command(arguments), CALL_DEADLINE).into()
     }
 
     /// Runs a call with a manifest on its standard input.
     #[track_caller]
     pub fn try_with_input(&self, arguments: &[&str], input: &str) -> Ran {
-        ran(process::run_with_input(&mut self.command(arguments), Some(input.as_bytes()), CALL_DEADLINE))
+        process::run_with_input(&mut self.command(arguments), Some(input.as_bytes()), CALL_DEADLINE).into()
     }
 
     /// Runs a call that must succeed; its standard output.
@@ -82,8 +82,17 @@ impl Kubectl {
 
     /// Starts a call that goes on, with its output piped.
     pub fn start(&self, arguments: &[&str]) -> Child {
+        self.start_on(arguments, Stdio::null())
+    }
+
+    /// Starts a call that goes on, with its input and output piped.
+    pub fn start_with_input(&self, arguments: &[&str]) -> Child {
+        self.start_on(arguments, Stdio::piped())
+    }
+
+    fn start_on(&self, arguments: &[&str], input: Stdio) -> Child {
         self.command(arguments)
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -91,10 +100,12 @@ impl Kubectl {
     }
 }
 
-fn ran(output: std::process::Output) -> Ran {
-    Ran {
-        ok: output.status.success(),
-        out: String::from_utf8_lossy(&output.stdout).into_owned(),
-        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+impl From<Output> for Ran {
+    fn from(output: Output) -> Ran {
+        Ran {
+            ok: output.status.success(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
     }
 }

@@ -30,6 +30,11 @@ pub fn everynode() -> PathBuf {
     place("EVERYNODE_BIN")
 }
 
+/// A tool that users have, by its file's name.
+pub fn tool(name: &str) -> PathBuf {
+    place("EVERYNODE_TOOLS").join(name)
+}
+
 /// An image archive, by its stem.
 pub fn image(stem: &str) -> PathBuf {
     place("EVERYNODE_IMAGES").join(format!("{stem}.tar"))
