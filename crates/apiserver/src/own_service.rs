@@ -38,6 +38,8 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const AGE_SECONDS_MAX: i64 = 15;
 /// Tries to write the list while other servers write it too; the next round comes anyway.
 const PUT_TRIES_MAX: usize = 3;
+/// Times that the list is written while servers come and go; the next round comes anyway.
+const PUBLISH_TRIES_MAX: usize = 8;
 /// Port of the Service: https.
 const SERVICE_PORT: i32 = 443;
 /// Where a server listens that says nothing of it.
@@ -119,16 +121,29 @@ async fn alive(server: &Inner, own: IpAddr) -> Result<BTreeSet<IpAddr>, store::R
     Ok(found)
 }
 
+/// Writes the list until the lines, read after the write, are those that it was made of: whichever of two servers writes
+/// last has seen the other's line.
 async fn publish(server: &Arc<Inner>, own: SocketAddr) {
-    let addresses = match alive(server, own.ip()).await {
-        Ok(addresses) => addresses,
-        Err(error) => {
-            tracing::warn!(%error, "the servers' lines could not be read");
+    let mut written = None;
+    for _ in 0..PUBLISH_TRIES_MAX {
+        let addresses = match alive(server, own.ip()).await {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                tracing::warn!(%error, "the servers' lines could not be read");
+                return;
+            }
+        };
+        if written.as_ref() == Some(&addresses) {
             return;
         }
-    };
+        write(server, own, &addresses).await;
+        written = Some(addresses);
+    }
+}
+
+async fn write(server: &Arc<Inner>, own: SocketAddr, addresses: &BTreeSet<IpAddr>) {
     let same_family: Vec<IpAddr> =
-        addresses.into_iter().filter(|ip| ip.is_ipv4() == own.ip().is_ipv4()).collect();
+        addresses.iter().copied().filter(|ip| ip.is_ipv4() == own.ip().is_ipv4()).collect();
     let port = i32::from(own.port());
     let metadata = |more: &[(&str, &str)]| {
         let more = more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
