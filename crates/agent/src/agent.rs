@@ -36,6 +36,7 @@ use crate::source::api_server;
 use crate::source::file::FileSource;
 use crate::source::last_good::LastGood;
 use crate::status;
+use crate::token::Tokens;
 use crate::volume::Volumes;
 
 /// Sets and snapshots under way to the list of Pods: each replaces the one before, so few are enough.
@@ -116,6 +117,7 @@ impl Agent {
             recorder,
             clock: Arc::clone(&config.clock),
             volumes: Volumes::new(&config.root_dir),
+            tokens: Tokens::new(config.client.clone(), Arc::clone(&config.clock)),
             cgroups: makes_processes.then(|| Hierarchies::find(&config.root_dir)),
             resolver: Resolver {
                 cluster_dns: config.cluster_dns.clone(),

@@ -21,6 +21,7 @@ use crate::resolv::Resolver;
 use crate::runtime_events::Watchers;
 use crate::spec::PodId;
 use crate::spec::sandbox::SandboxNode;
+use crate::token::Tokens;
 use crate::volume::Volumes;
 
 /// How many sandboxes and containers are started at once: each takes a tenth of a second of CPU time and more, and
@@ -40,6 +41,7 @@ pub struct NodeContext {
     pub recorder: Option<Recorder>,
     pub clock: Arc<dyn Clock>,
     pub volumes: Volumes,
+    pub tokens: Tokens,
     /// `None` with a runtime that makes no processes.
     pub cgroups: Option<Hierarchies>,
     pub resolver: Resolver,

@@ -34,6 +34,7 @@ pub mod source;
 mod spec;
 mod status;
 mod termination;
+mod token;
 mod volume;
 mod worker;
 

@@ -4,15 +4,19 @@
 //! an error. Nothing is kept between calls: what changed is seen at the next look.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Secret};
 use kube::Api;
+
+use crate::token;
 
 /// Everything that a Pod's volumes and variables refer to. `None`: it does not exist.
 #[derive(Debug, Clone, Default)]
 pub struct Referenced {
     pub config_maps: BTreeMap<String, Option<ConfigMap>>,
     pub secrets: BTreeMap<String, Option<Secret>>,
+    pub tokens: BTreeMap<token::Wanted, Arc<str>>,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -229,6 +229,12 @@ pub static RESOURCES: &[Resource] = &[
         singular: "serviceaccount",
         kind: "ServiceAccount",
         short_names: &["sa"],
+        subresources: &[Subresource {
+            name: "token",
+            kind: "TokenRequest",
+            group_version: Some(("authentication.k8s.io", "v1")),
+            verbs: &["create"],
+        }],
         definition: "io.k8s.api.core.v1.ServiceAccount",
         ..BASE
     },
@@ -439,6 +445,15 @@ pub static RESOURCES: &[Resource] = &[
     // Reviews that kubectl asks for: never stored, create only.
     Resource {
         group: "authorization.k8s.io",
+        plural: "localsubjectaccessreviews",
+        singular: "localsubjectaccessreview",
+        kind: "LocalSubjectAccessReview",
+        verbs: &["create"],
+        definition: "io.k8s.api.authorization.v1.LocalSubjectAccessReview",
+        ..BASE
+    },
+    Resource {
+        group: "authorization.k8s.io",
         plural: "selfsubjectaccessreviews",
         singular: "selfsubjectaccessreview",
         kind: "SelfSubjectAccessReview",
@@ -475,6 +490,16 @@ pub static RESOURCES: &[Resource] = &[
         namespaced: false,
         verbs: &["create"],
         definition: "io.k8s.api.authentication.v1.SelfSubjectReview",
+        ..BASE
+    },
+    Resource {
+        group: "authentication.k8s.io",
+        plural: "tokenreviews",
+        singular: "tokenreview",
+        kind: "TokenReview",
+        namespaced: false,
+        verbs: &["create"],
+        definition: "io.k8s.api.authentication.v1.TokenReview",
         ..BASE
     },
 ];

@@ -7,10 +7,12 @@
 
 pub mod authn;
 pub mod bootstrap;
+pub mod bootstrap_token;
 pub mod escalation;
 pub mod node;
 pub mod rbac;
 pub mod restriction;
+pub mod token;
 pub mod user;
 
 #[cfg(test)]

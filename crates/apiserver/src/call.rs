@@ -8,6 +8,7 @@ mod read;
 mod review;
 mod streams;
 mod subresource;
+mod token;
 mod watch;
 mod write;
 
@@ -109,6 +110,7 @@ impl Call {
             ("create", None) => stored.create(body).await,
             ("create", Some("binding")) => stored.bind(body).await,
             ("create", Some("eviction")) => stored.evict(body).await,
+            ("create", Some("token")) => stored.token(body).await,
             ("delete", None) => stored.delete(body).await,
             ("deletecollection", None) => stored.delete_collection(body).await,
             (verb, _) => match (verb, part) {

@@ -9,6 +9,7 @@ pub mod access;
 mod admission;
 mod allotment;
 mod answer;
+mod authenticate;
 pub mod body;
 mod bootstrap;
 mod call;

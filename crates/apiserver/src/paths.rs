@@ -38,13 +38,29 @@ pub async fn answer(
     }
     match path {
         "/" => {
-            let fixed =
-                ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+            let fixed = [
+                "/.well-known/openid-configuration",
+                "/healthz",
+                "/livez",
+                "/metrics",
+                "/openapi/v2",
+                "/openapi/v3",
+                "/openid/v1/jwks",
+                "/readyz",
+                "/version",
+            ];
             let mut paths: Vec<&str> = discovery::paths().chain(fixed).collect();
             paths.sort_unstable();
             answer::json_response(StatusCode::OK, &json!({ "paths": paths }))
         }
         "/version" | "/version/" => answer::json_response(StatusCode::OK, &version()),
+        "/.well-known/openid-configuration" => {
+            answer::json_response(StatusCode::OK, &server.issuer.discovery())
+        }
+        "/openid/v1/jwks" => {
+            let keys = server.issuer.key.published().to_string();
+            Ok(answer::bytes(StatusCode::OK, "application/jwk-set+json", keys))
+        }
         "/metrics" => Ok(answer::bytes(StatusCode::OK, "text/plain; version=0.0.4", metrics(server))),
         _ => {
             let mut parts = path.trim_start_matches('/').splitn(2, '/');

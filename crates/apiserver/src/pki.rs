@@ -112,6 +112,8 @@ pub struct Pki {
     pub scheduler: Identity,
     /// What the API server shows to nodes' agents.
     pub kubelet_client: Identity,
+    /// Signs service accounts' tokens.
+    pub service_accounts_key_pem: String,
 }
 
 /// A node's two certificates.
@@ -128,12 +130,7 @@ impl Pki {
     pub fn open(dir: impl AsRef<Path>, server: &ServingNames, now: Timestamp) -> Result<Pki, PkiError> {
         let folder = Folder::open(dir.as_ref())?;
         let authority = authority(&folder, now)?;
-        // Reserved for signing service accounts' tokens: a later start must find the same key.
-        if folder.read("sa.key")?.is_none() {
-            let key = authority::new_key_pem()
-                .map_err(|source| PkiError::Issue { name: "service accounts".to_owned(), source })?;
-            folder.write("sa.key", key.as_bytes())?;
-        }
+        let service_accounts_key_pem = service_accounts_key(&folder)?;
         let client = |file: &str, name: &str, group: Option<&str>| {
             let leaf =
                 Leaf { name: name.to_owned(), group: group.map(str::to_owned), purpose: Purpose::Client };
@@ -150,7 +147,16 @@ impl Pki {
             purpose: Purpose::Serving(server.clone()),
         };
         let server = identity(&folder, &authority, "apiserver", &leaf, now)?;
-        Ok(Pki { folder, authority, server, admin, controllers, scheduler, kubelet_client })
+        Ok(Pki {
+            folder,
+            authority,
+            server,
+            admin,
+            controllers,
+            scheduler,
+            kubelet_client,
+            service_accounts_key_pem,
+        })
     }
 
     /// A node's certificates, kept beside the others. `addresses` are those by which the API server
@@ -183,6 +189,17 @@ impl Pki {
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
+}
+
+/// A later start must find the same key: with another, every token that was handed out would be void.
+fn service_accounts_key(folder: &Folder) -> Result<String, PkiError> {
+    if let Some(key) = folder.read("sa.key")? {
+        return Ok(key);
+    }
+    let key = authority::new_key_pem()
+        .map_err(|source| PkiError::Issue { name: "service accounts".to_owned(), source })?;
+    folder.write("sa.key", key.as_bytes())?;
+    Ok(key)
 }
 
 /// The CA in the folder, or a new one. The key is written first, so a CA without a certificate has signed nothing.

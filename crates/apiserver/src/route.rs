@@ -8,26 +8,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use parking_lot::Mutex;
 
-use crate::access::authn::user_from_certificate;
-use crate::access::user::{ANONYMOUS, UNAUTHENTICATED};
 use crate::access::{Attributes, Decision, User};
 use crate::body::Body;
 use crate::call::Call;
 use crate::error::ApiError;
 use crate::limits::URL_BYTES_MAX;
 use crate::request::{self, Asked, Query, Target};
-use crate::serve::{PeerCertificate, UnknownCertificate};
 use crate::server::Inner;
-use crate::{answer, compress, impersonate, paths};
+use crate::{answer, authenticate, compress, impersonate, paths};
 
 /// Warning headers of one answer at most: upstream truncates as well.
 const WARNINGS_MAX: usize = 64;
 /// Bytes of all Warning texts of one answer, as upstream.
 const WARNING_BYTES_MAX: usize = 4 * 1024;
-
-/// What load balancers and clients look at before they have credentials; everywhere else nobody is not let in
-/// (upstream: `anonymous.conditions` of an AuthenticationConfiguration).
-const OPEN_PATHS: &[&str] = &["/healthz", "/livez", "/readyz", "/version"];
 
 pub async fn handle(server: Arc<Inner>, request: Request<Body>) -> Response<Body> {
     let warnings = Arc::new(Mutex::new(Vec::new()));
@@ -62,7 +55,7 @@ pub async fn handle(server: Arc<Inner>, request: Request<Body>) -> Response<Body
 
 async fn dispatch(
     server: &Arc<Inner>,
-    request: Request<Body>,
+    mut request: Request<Body>,
     warnings: &Arc<Mutex<Vec<String>>>,
     counted: &mut (&'static str, String),
 ) -> Result<Response<Body>, ApiError> {
@@ -70,7 +63,7 @@ async fn dispatch(
     if target.len() > URL_BYTES_MAX {
         return Err(ApiError::bad_request(format!("the URL is longer than {URL_BYTES_MAX} bytes")));
     }
-    let user = identify(&request)?;
+    let user = authenticate::identify(server, &mut request)?;
     let user = impersonate::become_wanted(user, request.headers(), |asked| authorize(server, asked))?;
     let query = Query::parse(request.uri().query().unwrap_or(""));
     let path = request.uri().path().to_owned();
@@ -134,31 +127,6 @@ fn no_crds() -> Result<Response<Body>, ApiError> {
         "items": [],
     });
     answer::json_response(http::StatusCode::OK, &list)
-}
-
-/// Whom the request comes from: an in-process component, a certificate's subject, or nobody.
-fn identify(request: &Request<Body>) -> Result<User, ApiError> {
-    if let Some(user) = request.extensions().get::<User>() {
-        return Ok(user.clone());
-    }
-    if let Some(PeerCertificate(certificate)) = request.extensions().get::<PeerCertificate>() {
-        return user_from_certificate(certificate).map_err(|error| {
-            tracing::debug!(%error, "certificate without a user");
-            ApiError::unauthorized()
-        });
-    }
-    // Upstream too answers so before it looks at anything else, open paths included.
-    if request.extensions().get::<UnknownCertificate>().is_some() {
-        return Err(ApiError::unauthorized());
-    }
-    // No other credentials are accepted yet: a token is a wrong one.
-    if request.headers().contains_key(header::AUTHORIZATION) {
-        return Err(ApiError::unauthorized());
-    }
-    if !OPEN_PATHS.contains(&request.uri().path()) {
-        return Err(ApiError::unauthorized());
-    }
-    Ok(User { name: ANONYMOUS.to_owned(), groups: vec![UNAUTHENTICATED.to_owned()], ..User::default() })
 }
 
 fn attributes(user: User, target: &Target, query: &Query, path: &str) -> Attributes {

@@ -19,6 +19,7 @@ use process::{Clock, Metrics, Shutdown};
 use store::Store;
 use tokio::sync::Semaphore;
 
+use crate::access::token::{Issuer, KeyError};
 use crate::access::{Authorizer, User};
 use crate::allotment::{self, Allotment, ServiceRange};
 use crate::body::{self, Body, BoxError};
@@ -35,6 +36,8 @@ pub struct Config {
     pub clock: Arc<dyn Clock>,
     /// How to reach nodes (kubelet-client certificate); without it logs and exec answer 503.
     pub node_tls: Option<Arc<rustls::ClientConfig>>,
+    /// Who signs service accounts' tokens; without one, a key that ends with the process and its tokens with it.
+    pub issuer: Option<Arc<Issuer>>,
     /// The process's other numbers, shown at `/metrics` beside the server's own.
     pub metrics: Option<Metrics>,
     /// Where Services get their addresses from.
@@ -49,6 +52,7 @@ impl Config {
         Config {
             clock,
             node_tls: None,
+            issuer: None,
             metrics: None,
             service_range: ServiceRange::usual(),
             advertised: None,
@@ -58,6 +62,8 @@ impl Config {
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    #[error("no key for service accounts' tokens could be made")]
+    Key(#[source] KeyError),
     #[error("the stored objects could not be read")]
     Read(#[source] store::ReadError),
     #[error("a built-in object could not be written: {what}")]
@@ -83,6 +89,7 @@ pub struct Inner {
     pub(crate) config: Config,
     pub(crate) authorizer: Authorizer,
     pub(crate) allotment: Allotment,
+    pub(crate) issuer: Arc<Issuer>,
     /// Absent where the server has no certificate for nodes.
     pub(crate) node_proxy: Option<NodeProxy>,
     /// Open watches.
@@ -108,8 +115,13 @@ impl Server {
         let windows = Arc::new(Windows::load(Arc::clone(&store)).await.map_err(StartError::Read)?);
         let ending = Shutdown::new();
         let node_proxy = config.node_tls.clone().map(|tls| NodeProxy::new(tls, ending.clone()));
+        let issuer = match config.issuer.clone() {
+            Some(issuer) => issuer,
+            None => Arc::new(Issuer::ephemeral().map_err(StartError::Key)?),
+        };
         let inner = Arc::new(Inner {
             store,
+            issuer,
             node_proxy,
             authorizer: Authorizer::new(Arc::new(policy::Pods(Arc::clone(&windows)))),
             windows: Arc::clone(&windows),

@@ -16,6 +16,8 @@ pub type Files = BTreeMap<String, File>;
 pub struct File {
     pub content: Vec<u8>,
     pub mode: u32,
+    /// The user that it belongs to; `None`: the agent's.
+    pub owner: Option<u32>,
 }
 
 const DATA: &str = "..data";
@@ -86,8 +88,8 @@ fn fill(folder: &Path, files: &Files, group: Option<u32>) -> io::Result<()> {
         // COMPAT(fsGroup): the group may read what its members are meant to use.
         let mode = if group.is_some() { file.mode | (file.mode & 0o400) >> 3 | 0o040 } else { file.mode };
         fs::set_permissions(&at, fs::Permissions::from_mode(mode))?;
-        if group.is_some() {
-            chown(&at, None, group)?;
+        if group.is_some() || file.owner.is_some() {
+            chown(&at, file.owner, group)?;
         }
     }
     Ok(())
@@ -128,7 +130,9 @@ mod tests {
     fn files(pairs: &[(&str, &str)]) -> Files {
         pairs
             .iter()
-            .map(|(path, text)| ((*path).to_owned(), File { content: text.as_bytes().to_vec(), mode: 0o640 }))
+            .map(|(path, text)| {
+                ((*path).to_owned(), File { content: text.as_bytes().to_vec(), mode: 0o640, owner: None })
+            })
             .collect()
     }
 

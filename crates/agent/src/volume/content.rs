@@ -1,21 +1,65 @@
 //! The files of a volume that the agent writes: configMap, secret, downwardAPI, projected.
+//!
+//! A token is for the Pod's processes alone where the Pod says who they are: upstream's rules by `runAsUser` and `fsGroup`
+//! (pkg/volume/projected, util.FsUserFrom).
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
-use k8s_openapi::api::core::v1::{ConfigMap, DownwardAPIVolumeFile, KeyToPath, Secret, Volume};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, ServiceAccountTokenProjection, Volume,
+    VolumeProjection,
+};
 
 use super::atomic::{File, Files};
 use crate::downward::{self, Facts};
 use crate::objects::Referenced;
+use crate::token::Wanted;
 
 /// Mode of a file unless the Pod says otherwise.
 const DEFAULT_MODE: u32 = 0o644;
+/// Mode of a token whose readers are known; the volume's group is given its share when the file is written.
+const PRIVATE_MODE: u32 = 0o600;
 
 /// Secrets do not touch the disk.
 pub fn is_secret(volume: &Volume) -> bool {
     let projected = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
-    volume.secret.is_some() || projected.into_iter().any(|source| source.secret.is_some())
+    let secret =
+        |source: &VolumeProjection| source.secret.is_some() || source.service_account_token.is_some();
+    volume.secret.is_some() || projected.into_iter().any(secret)
+}
+
+/// The one user that all containers run as, if the Pod says so.
+fn only_user(pod: &Pod) -> Option<i64> {
+    let spec = pod.spec.as_ref()?;
+    let of_pod = spec.security_context.as_ref().and_then(|context| context.run_as_user);
+    let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let mut users = containers.map(|container| {
+        container.security_context.as_ref().and_then(|context| context.run_as_user).or(of_pod)
+    });
+    let first = users.next()??;
+    users.all(|user| user == Some(first)).then_some(first)
+}
+
+fn service_account_token(
+    files: &mut Files,
+    source: &ServiceAccountTokenProjection,
+    mode: u32,
+    referenced: &Referenced,
+    pod: &Pod,
+) -> Result<(), String> {
+    let Some(token) = referenced.tokens.get(&Wanted::of(source)) else {
+        return Err("the service account's token was not fetched".to_owned());
+    };
+    let user = only_user(pod);
+    let context = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
+    let group = context.and_then(|context| context.fs_group);
+    let mode = if user.is_some() || group.is_some() { PRIVATE_MODE } else { mode };
+    put(files, &source.path, token.as_bytes().to_vec(), mode)?;
+    if let Some(file) = files.get_mut(&source.path) {
+        file.owner = user.and_then(|user| u32::try_from(user).ok());
+    }
+    Ok(())
 }
 
 /// The agent writes it, containers only read it.
@@ -53,8 +97,11 @@ pub fn of(volume: &Volume, referenced: &Referenced, facts: &Facts<'_>) -> Result
             if let Some(source) = &source.downward_api {
                 downward(&mut files, source.items.iter().flatten(), mode, facts)?;
             }
-            if source.service_account_token.is_some() || source.cluster_trust_bundle.is_some() {
-                return Err("projected tokens and trust bundles are not supported".to_owned());
+            if let Some(source) = &source.service_account_token {
+                service_account_token(&mut files, source, mode, referenced, facts.pod)?;
+            }
+            if source.cluster_trust_bundle.is_some() {
+                return Err("projected trust bundles are not supported".to_owned());
             }
         }
     } else {
@@ -166,13 +213,55 @@ fn put(files: &mut Files, path: &str, content: Vec<u8>, mode: u32) -> Result<(),
             "invalid path {path:?}: must be relative, inside the volume, and not start with '..'"
         ));
     }
-    files.insert(path.to_owned(), File { content, mode });
+    files.insert(path.to_owned(), File { content, mode, owner: None });
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn token_is_for_its_readers_alone_where_the_pod_says_who_they_are() {
+        let pod = |spec: serde_json::Value| -> Pod {
+            serde_json::from_value(serde_json::json!({"metadata": {"name": "p"}, "spec": spec})).unwrap()
+        };
+        let volume: Volume =
+            serde_json::from_value(serde_json::json!({"name": "t", "projected": {"defaultMode": 420,
+            "sources": [{"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}}]}}))
+            .unwrap();
+        let mut referenced = Referenced::default();
+        referenced.tokens.insert(Wanted { audience: String::new(), seconds: 3607 }, "abc".into());
+        let user = |user: i64| serde_json::json!({"name": "c", "securityContext": {"runAsUser": user}});
+        let anybody = serde_json::json!({"name": "c"});
+        for (spec, mode, owner) in [
+            (serde_json::json!({"containers": [anybody]}), 0o644, None),
+            (serde_json::json!({"containers": [user(7)]}), 0o600, Some(7)),
+            (serde_json::json!({"containers": [user(7), user(8)]}), 0o644, None),
+            (serde_json::json!({"containers": [user(7), anybody]}), 0o644, None),
+            (serde_json::json!({"initContainers": [user(9)], "containers": [user(7)]}), 0o644, None),
+            (
+                serde_json::json!({"containers": [anybody, user(7)], "securityContext": {"runAsUser": 7}}),
+                0o600,
+                Some(7),
+            ),
+            (serde_json::json!({"containers": [anybody], "securityContext": {"fsGroup": 5}}), 0o600, None),
+        ] {
+            let pod = pod(spec.clone());
+            let files = of(&volume, &referenced, &Facts::new(&pod)).unwrap().unwrap();
+            let file = &files["token"];
+            assert_eq!(
+                (file.content.as_slice(), file.mode, file.owner),
+                (&b"abc"[..], mode, owner),
+                "{spec}"
+            );
+        }
+        assert!(is_secret(&volume), "it does not touch the disk");
+        assert!(
+            of(&volume, &Referenced::default(), &Facts::new(&pod(serde_json::json!({"containers": []}))))
+                .is_err()
+        );
+    }
 
     #[test]
     fn paths_that_leave_the_volume_are_refused() {

@@ -105,7 +105,9 @@ async fn prepare_volumes(order: &Order) -> Result<(), Failure> {
         return Err(Failure::Refused(format!("make the Pod's control group: {error}")));
     }
     let names = Names::of_volumes(pod);
-    let referenced = objects::fetch(context.client.as_ref(), &id.namespace, &names).await.map_err(refused)?;
+    let mut referenced =
+        objects::fetch(context.client.as_ref(), &id.namespace, &names).await.map_err(refused)?;
+    referenced.tokens = context.tokens.of_volumes(pod).await.map_err(refused)?;
     let facts = facts(context, pod, &[]);
     context.volumes.prepare(pod, &referenced, &facts).map_err(refused)
 }
@@ -122,6 +124,7 @@ pub fn facts<'a>(
 async fn clean_up(order: &Order) -> Result<(), Failure> {
     let context = &order.context;
     let id = PodId::of(&order.desired.pod);
+    context.tokens.forget(&id.uid);
     context.volumes.remove(&id.uid).map_err(refused)?;
     if let Some(cgroups) = &context.cgroups {
         cgroups

@@ -16,6 +16,7 @@ use k8s_openapi::api::rbac::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
 use super::rbac::PolicyObjects;
+use super::token::ACCOUNTS_GROUP;
 use super::user::{AUTHENTICATED, CONTROLLERS_USER, MASTERS, SCHEDULER_USER, UNAUTHENTICATED};
 
 pub use rules::node_rules;
@@ -42,6 +43,7 @@ pub fn objects() -> PolicyObjects {
         cluster_role_binding("system:kube-scheduler", &[user(SCHEDULER_USER)]),
         // Nodes are authorized by the node authorizer; the binding exists, without subjects, as upstream.
         cluster_role_binding("system:node", &[]),
+        cluster_role_binding("system:service-account-issuer-discovery", &[group(ACCOUNTS_GROUP)]),
         cluster_role_binding("system:public-info-viewer", &[group(AUTHENTICATED), group(UNAUTHENTICATED)]),
     ];
     for (controller, rules) in controllers::rules() {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::api::authentication::v1::BoundObjectReference;
 use k8s_openapi::api::core::v1::{EnvVar, Node, Pod, PodSpec, Volume};
 
 use super::node::LEASE_NAMESPACE;
@@ -167,6 +168,65 @@ pub fn write_lease(node: &str, namespace: &str, name: &str) -> Result<(), Restri
         return refuse("can only access node lease with the same name as the requesting node");
     }
     Ok(())
+}
+
+/// The Pod that a node's token request names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PodOfToken<'r> {
+    pub name: &'r str,
+    pub uid: &'r str,
+}
+
+/// A node's token request is for a Pod, of which it knows the uid.
+pub fn pod_of_token(reference: Option<&BoundObjectReference>) -> Result<PodOfToken<'_>, Restricted> {
+    let is_pod = |reference: &&BoundObjectReference| {
+        reference.api_version.as_deref() == Some("v1") && reference.kind.as_deref() == Some("Pod")
+    };
+    let pod = reference.filter(is_pod);
+    let name = pod.and_then(|reference| reference.name.as_deref()).filter(|name| !name.is_empty());
+    let Some(name) = name else {
+        return Err(Restricted("node requested token not bound to a pod".to_owned()));
+    };
+    let uid = pod.and_then(|reference| reference.uid.as_deref()).filter(|uid| !uid.is_empty());
+    match uid {
+        Some(uid) => Ok(PodOfToken { name, uid }),
+        None => Err(Restricted("node requested token with a pod binding without a uid".to_owned())),
+    }
+}
+
+/// The Pod of a node's token request is the one that it means, and runs there.
+pub fn token_for_pod(node: &str, uid: &str, pod: &Pod) -> Result<(), Restricted> {
+    if pod.metadata.uid.as_deref() != Some(uid) {
+        return refuse(format!(
+            "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been \
+             deleted and then recreated"
+        ));
+    }
+    match is_on(pod, node) {
+        true => Ok(()),
+        false => refuse("node requested token bound to a pod scheduled on a different node"),
+    }
+}
+
+/// A node asks for no audience (the API server's) or for one that a volume of the Pod names, unless it is `allowed`
+/// another.
+pub fn token_audiences(
+    audiences: &[String],
+    pod: &Pod,
+    allowed: impl Fn(&str) -> bool,
+) -> Result<(), Restricted> {
+    let audience = match audiences {
+        [] => return Ok(()),
+        [one] => one,
+        _ => return refuse("node may only request 0 or 1 audiences"),
+    };
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let projected = volumes.flat_map(|volume| &volume.projected).flat_map(|all| all.sources.iter().flatten());
+    let mut named = projected.filter_map(|source| source.service_account_token.as_ref()?.audience.as_deref());
+    if named.any(|own| own == audience) || allowed(audience) {
+        return Ok(());
+    }
+    refuse(format!("audience {audience:?} not found in pod spec volume"))
 }
 
 fn is_on(pod: &Pod, node: &str) -> bool {

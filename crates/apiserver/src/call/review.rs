@@ -1,13 +1,14 @@
 //! Reviews: questions to the authorizer and about oneself, asked as creations of objects that are never stored.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use k8s_openapi::api::authentication::v1::{SelfSubjectReview, SelfSubjectReviewStatus, UserInfo};
+use k8s_openapi::api::authentication::v1::{
+    SelfSubjectReview, SelfSubjectReviewStatus, TokenReview, TokenReviewStatus, UserInfo,
+};
 use k8s_openapi::api::authorization::v1::{
-    NonResourceAttributes, NonResourceRule, ResourceAttributes, ResourceRule, SelfSubjectAccessReview,
-    SelfSubjectRulesReview, SubjectAccessReview, SubjectAccessReviewStatus, SubjectRulesReviewStatus,
+    LocalSubjectAccessReview, NonResourceAttributes, NonResourceRule, ResourceAttributes, ResourceRule,
+    SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview, SubjectAccessReviewSpec,
+    SubjectAccessReviewStatus, SubjectRulesReviewStatus,
 };
 
 use api::field::{FieldError, Path};
@@ -15,6 +16,7 @@ use api::field::{FieldError, Path};
 use super::Call;
 use crate::access::{Attributes, Decision, User};
 use crate::answer;
+use crate::authenticate;
 use crate::body::Body;
 use crate::decode::{Payload, decode};
 use crate::error::ApiError;
@@ -42,25 +44,20 @@ impl Call {
             "SubjectAccessReview" => {
                 let mut review: SubjectAccessReview =
                     decode(&payload, self.resource, options.field_validation, &mut warn)?;
-                let spec = &review.spec;
-                let user = User {
-                    name: spec.user.clone().unwrap_or_default(),
-                    uid: spec.uid.clone(),
-                    groups: spec.groups.clone().unwrap_or_default(),
-                    extra: spec.extra.clone().unwrap_or_default(),
-                };
-                if user.name.is_empty() && user.groups.is_empty() {
-                    let path = Path::new("spec").child("user");
-                    let error =
-                        FieldError::required(&path, "at least one of user or group must be specified");
-                    return Err(ApiError::invalid(self.resource.group, self.resource.kind, "", &[error]));
-                }
-                let asked = self.asked(
-                    user,
-                    spec.resource_attributes.as_ref(),
-                    spec.non_resource_attributes.as_ref(),
-                )?;
-                review.status = Some(self.decide(&asked));
+                review.status = Some(self.subject_access(&review.spec)?);
+                answer::json_response(StatusCode::CREATED, &review)
+            }
+            "LocalSubjectAccessReview" => {
+                let mut review: LocalSubjectAccessReview =
+                    decode(&payload, self.resource, options.field_validation, &mut warn)?;
+                self.check_local(&mut review)?;
+                review.status = Some(self.subject_access(&review.spec)?);
+                answer::json_response(StatusCode::CREATED, &review)
+            }
+            "TokenReview" => {
+                let mut review: TokenReview =
+                    decode(&payload, self.resource, options.field_validation, &mut warn)?;
+                review.status = Some(self.token_status(&review)?);
                 answer::json_response(StatusCode::CREATED, &review)
             }
             "SelfSubjectRulesReview" => {
@@ -76,18 +73,75 @@ impl Call {
             "SelfSubjectReview" => {
                 let mut review: SelfSubjectReview =
                     decode(&payload, self.resource, options.field_validation, &mut warn)?;
-                let extra: BTreeMap<_, _> = self.user.extra.clone();
-                let info = UserInfo {
-                    username: Some(self.user.name.clone()),
-                    uid: self.user.uid.clone(),
-                    groups: Some(self.user.groups.clone()),
-                    extra: (!extra.is_empty()).then_some(extra),
-                };
-                review.status = Some(SelfSubjectReviewStatus { user_info: Some(info) });
+                review.status = Some(SelfSubjectReviewStatus { user_info: Some(described(&self.user)) });
                 answer::json_response(StatusCode::CREATED, &review)
             }
             _ => Err(ApiError::unknown_path()),
         }
+    }
+
+    /// What somebody else may do.
+    fn subject_access(&self, spec: &SubjectAccessReviewSpec) -> Result<SubjectAccessReviewStatus, ApiError> {
+        let user = User {
+            name: spec.user.clone().unwrap_or_default(),
+            uid: spec.uid.clone(),
+            groups: spec.groups.clone().unwrap_or_default(),
+            extra: spec.extra.clone().unwrap_or_default(),
+        };
+        if user.name.is_empty() && user.groups.is_empty() {
+            let path = Path::new("spec").child("user");
+            let error = FieldError::required(&path, "at least one of user or group must be specified");
+            return Err(ApiError::invalid(self.resource.group, self.resource.kind, "", &[error]));
+        }
+        let (resource, path) = (spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref());
+        Ok(self.decide(&self.asked(user, resource, path)?))
+    }
+
+    /// A question about one namespace, the URL's.
+    fn check_local(&self, review: &mut LocalSubjectAccessReview) -> Result<(), ApiError> {
+        let namespace = self.target.namespace.as_str();
+        let asked = review.spec.resource_attributes.as_ref();
+        let asked = asked.and_then(|asked| asked.namespace.as_deref()).unwrap_or_default();
+        if asked != namespace {
+            let text = format!(
+                "namespace on request {namespace:?} must match spec.resourceAttributes.namespace: {asked:?}"
+            );
+            return Err(ApiError::bad_request(text));
+        }
+        let named = review.metadata.namespace.get_or_insert_with(|| namespace.to_owned());
+        if named != namespace {
+            return Err(ApiError::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+        if review.spec.non_resource_attributes.is_some() {
+            let path = Path::new("spec").child("nonResourceAttributes");
+            let detail = "disallowed on this kind of request";
+            let error = FieldError::invalid(&path, serde_json::Value::Null, detail);
+            return Err(ApiError::invalid(self.resource.group, self.resource.kind, "", &[error]));
+        }
+        Ok(())
+    }
+
+    /// Whose token it is.
+    fn token_status(&self, review: &TokenReview) -> Result<TokenReviewStatus, ApiError> {
+        let token = review.spec.token.as_deref().unwrap_or_default();
+        if token.is_empty() {
+            return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
+        }
+        let asked = review.spec.audiences.clone().filter(|audiences| !audiences.is_empty());
+        let audiences = asked.unwrap_or_else(|| self.server.issuer.own_audiences());
+        Ok(match authenticate::bearer(&self.server, token, &audiences) {
+            Ok((user, audiences)) => TokenReviewStatus {
+                authenticated: Some(true),
+                audiences: Some(audiences),
+                user: Some(described(&user)),
+                error: None,
+            },
+            Err(error) => {
+                TokenReviewStatus { error: Some(error.to_string()), ..TokenReviewStatus::default() }
+            }
+        })
     }
 
     fn asked(
@@ -159,5 +213,14 @@ impl Call {
                 SubjectAccessReviewStatus { allowed: false, reason: Some(message), ..Default::default() }
             }
         }
+    }
+}
+
+fn described(user: &User) -> UserInfo {
+    UserInfo {
+        username: Some(user.name.clone()),
+        uid: user.uid.clone(),
+        groups: Some(user.groups.clone()),
+        extra: (!user.extra.is_empty()).then(|| user.extra.clone()),
     }
 }

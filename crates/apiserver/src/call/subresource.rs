@@ -18,7 +18,7 @@ use crate::options::{Deletion, FieldValidation, Persistence, WriteOptions};
 use crate::pipeline::{stored, typed};
 
 /// The resource that decoding errors name.
-fn body_kind(group: &'static str, kind: &'static str) -> api::scheme::Resource {
+pub(super) fn body_kind(group: &'static str, kind: &'static str) -> api::scheme::Resource {
     let mut resource = api::scheme::RESOURCES[0];
     (resource.group, resource.version, resource.kind) = (group, "v1", kind);
     resource

@@ -330,8 +330,9 @@ fn on_subresource(naming: &Naming<'_>, sub: &Subresource) -> Vec<Operation> {
         }
         _ if sub.verbs == ["create"] => {
             let (group, version) = sub.group_version.unwrap_or(("", "v1"));
-            let group = if group.is_empty() { "core" } else { group };
-            let definition = format!("io.k8s.api.{group}.{version}.{}", sub.kind);
+            // `authentication.k8s.io` is the package `authentication`.
+            let package = group.split('.').next().filter(|package| !package.is_empty()).unwrap_or("core");
+            let definition = format!("io.k8s.api.{package}.{version}.{}", sub.kind);
             let id = naming.id("create", "", &suffix);
             vec![Operation {
                 parameters: CREATING.to_vec(),

@@ -56,6 +56,8 @@ pub(super) fn all() -> Schemas {
     );
     mark(&mut schemas, STATUS, &[("", "v1", "Status")]);
     mark(&mut schemas, "io.k8s.api.core.v1.Binding", &[("", "v1", "Binding")]);
+    let tokens = ("authentication.k8s.io", "v1", "TokenRequest");
+    mark(&mut schemas, "io.k8s.api.authentication.v1.TokenRequest", &[tokens]);
     mark(&mut schemas, "io.k8s.api.policy.v1.Eviction", &[("policy", "v1", "Eviction")]);
     for (definition, kind) in [(DELETE_OPTIONS, "DeleteOptions"), (WATCH_EVENT, "WatchEvent")] {
         let mut everywhere: Vec<_> = RESOURCES.iter().map(|r| (r.group, r.version, kind)).collect();
@@ -111,10 +113,13 @@ fn compiled() -> Map<String, Value> {
         rbac::RoleBinding,
         rbac::Role,
         scheduling::PriorityClass,
+        authorization::LocalSubjectAccessReview,
         authorization::SelfSubjectAccessReview,
         authorization::SelfSubjectRulesReview,
         authorization::SubjectAccessReview,
         authentication::SelfSubjectReview,
+        authentication::TokenRequest,
+        authentication::TokenReview,
         policy::Eviction,
         policy::PodDisruptionBudget,
         certificates::CertificateSigningRequest,

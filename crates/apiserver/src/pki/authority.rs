@@ -197,7 +197,7 @@ impl Authority {
 }
 
 /// A fresh ECDSA P-256 key as PKCS #8 PEM.
-pub(super) fn new_key_pem() -> Result<String, AuthorityError> {
+pub(crate) fn new_key_pem() -> Result<String, AuthorityError> {
     Ok(KeyPair::generate().map_err(AuthorityError::Make)?.serialize_pem())
 }
 

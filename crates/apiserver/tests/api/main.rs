@@ -12,5 +12,6 @@ mod pods;
 mod refusals;
 mod services;
 mod streams;
+mod tokens;
 mod watches;
 mod world;

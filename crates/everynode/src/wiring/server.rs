@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use apiserver::access::User;
+use apiserver::access::token::{self, Issuer, SigningKey};
 use apiserver::pki::{NodeIdentity, Pki, ServingNames, kubeconfig};
 use process::{Metrics, SystemClock, Tasks};
 use store::embedded::EmbeddedStore;
@@ -53,6 +54,7 @@ pub async fn start(
         EmbeddedStore::open(data.store()).with_context(|| format!("open {}", data.store().display()))?;
     let config = apiserver::Config {
         node_tls: Some(pki.node_tls()?),
+        issuer: Some(Arc::new(issuer(&pki, node_ip, address.port())?)),
         metrics: Some(metrics.clone()),
         service_range,
         advertised: Some(SocketAddr::new(reached_at, address.port())),
@@ -82,6 +84,13 @@ pub async fn start(
         });
     }
     Ok(Served { server, pki, node, node_name: node_name.to_owned(), node_ip, address })
+}
+
+/// Tokens of service accounts are signed with the key beside the certificates; whoever checks them without asking this
+/// server finds the public half at the address by which other machines reach it.
+fn issuer(pki: &Pki, address: IpAddr, port: u16) -> Result<Issuer> {
+    let key = SigningKey::from_pem(&pki.service_accounts_key_pem).context("service accounts' key")?;
+    Ok(Issuer::new(key, token::ISSUER, format!("https://{}/openid/v1/jwks", SocketAddr::new(address, port))))
 }
 
 impl Served {

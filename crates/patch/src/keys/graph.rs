@@ -49,12 +49,29 @@ static OTHERS: Edges = &[
         &[("userInfo", "io.k8s.api.authentication.v1.UserInfo")],
     ),
     (
+        "io.k8s.api.authentication.v1.TokenReview",
+        &[
+            ("metadata", "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
+            ("spec", "io.k8s.api.authentication.v1.TokenReviewSpec"),
+            ("status", "io.k8s.api.authentication.v1.TokenReviewStatus"),
+        ],
+    ),
+    ("io.k8s.api.authentication.v1.TokenReviewStatus", &[("user", "io.k8s.api.authentication.v1.UserInfo")]),
+    (
         "io.k8s.api.authorization.v1.FieldSelectorAttributes",
         &[("requirements", "io.k8s.apimachinery.pkg.apis.meta.v1.FieldSelectorRequirement")],
     ),
     (
         "io.k8s.api.authorization.v1.LabelSelectorAttributes",
         &[("requirements", "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement")],
+    ),
+    (
+        "io.k8s.api.authorization.v1.LocalSubjectAccessReview",
+        &[
+            ("metadata", "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
+            ("spec", "io.k8s.api.authorization.v1.SubjectAccessReviewSpec"),
+            ("status", "io.k8s.api.authorization.v1.SubjectAccessReviewStatus"),
+        ],
     ),
     (
         "io.k8s.api.authorization.v1.ResourceAttributes",

@@ -28,6 +28,8 @@ const fn primitives(field: &'static str) -> FieldRule {
 /// Rows of fields, by definition.
 pub(super) static RULES: &[(&str, &[FieldRule])] = &[
     ("io.k8s.api.apps.v1.DaemonSetStatus", &[merged("conditions", "type", MapList(&["type"]))]),
+    ("io.k8s.api.authentication.v1.TokenReviewSpec", &[field("audiences", AtomicList)]),
+    ("io.k8s.api.authentication.v1.TokenReviewStatus", &[field("audiences", AtomicList)]),
     ("io.k8s.api.authentication.v1.UserInfo", &[field("groups", AtomicList)]),
     ("io.k8s.api.authorization.v1.FieldSelectorAttributes", &[field("requirements", AtomicList)]),
     ("io.k8s.api.authorization.v1.LabelSelectorAttributes", &[field("requirements", AtomicList)]),

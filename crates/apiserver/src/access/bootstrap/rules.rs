@@ -54,6 +54,11 @@ pub(super) fn cluster_roles() -> Vec<RoleRules> {
                 rule("*", "", "nodes/log nodes/metrics nodes/proxy nodes/stats"),
             ],
         ),
+        (
+            "system:service-account-issuer-discovery",
+            &[],
+            vec![urls("get", "/.well-known/openid-configuration /openid/v1/jwks")],
+        ),
         ("system:kube-controller-manager", &[], controller_manager()),
         ("system:kube-scheduler", &[], scheduler()),
         ("system:node", &[], node_rules()),
