@@ -5,7 +5,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 
 use crate::error::ApiError;
-use crate::limits::BODY_BYTES_MAX;
+use crate::limits::{BODY_BYTES_MAX, BODY_TIMEOUT};
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -30,8 +30,15 @@ where
     body.map_err(Into::into).boxed_unsync()
 }
 
-/// The whole body, or 413 as soon as it exceeds the limit.
-pub async fn collect(mut body: Body) -> Result<Bytes, ApiError> {
+/// The whole body, or 413 as soon as it exceeds the limit; 504 where it does not arrive in time.
+pub async fn collect(body: Body) -> Result<Bytes, ApiError> {
+    match tokio::time::timeout(BODY_TIMEOUT, read(body)).await {
+        Ok(read) => read,
+        Err(_) => Err(ApiError::timeout("request did not complete within the allotted timeout")),
+    }
+}
+
+async fn read(mut body: Body) -> Result<Bytes, ApiError> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {

@@ -22,6 +22,8 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use store::{Change, Expect, Revision, WriteError};
 
+pub use watch::OpenWatches;
+
 use crate::access::User;
 use crate::admission::Admission;
 use crate::answer::Shape;

@@ -360,6 +360,11 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
     }
 
+    /// 504: what the client had to do did not happen in time.
+    pub fn timeout(what: &str) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", format!("Timeout: {what}"))
+    }
+
     /// 504: the resourceVersion is from the future.
     pub fn revision_too_large(asked: u64, current: u64) -> Self {
         Self::new(

@@ -18,6 +18,7 @@ mod decode;
 pub mod discovery;
 pub mod error;
 mod expiry;
+mod fairness;
 mod impersonate;
 mod keep_alive;
 mod kinds;

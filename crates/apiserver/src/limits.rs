@@ -18,11 +18,40 @@ pub const EVENT_LINES_MAX: usize = 256;
 /// Watches open at once: four per node on 10,000 nodes, and room for people.
 pub const WATCHES_MAX: usize = 65_536;
 
-/// Requests (without watches and streams) worked on at once; more answer 429 and are asked to come back.
-pub const REQUESTS_IN_FLIGHT_MAX: usize = 1_024;
+/// Watches that one user has open: a quarter, so that the nodes' own find room.
+pub const WATCHES_OF_USER_MAX: usize = WATCHES_MAX / 4;
+
+/// Seats of all levels that are not exempt: requests (without streams and what a watch does after its beginning) worked on
+/// at once, and a quarter GiB of their bodies.
+pub const SEATS: usize = 1_024;
+
+/// Bytes of a body that one seat stands for: the usual object takes one, the largest body thirteen.
+pub const SEAT_BODY_BYTES: usize = 256 * 1024;
+
+/// Objects of a list that one seat stands for: about 2 MiB of answer.
+pub const SEAT_LISTED_OBJECTS: usize = 1_000;
+
+/// Seats that one request takes at most, so that large ones still get their turn on the smallest level.
+pub const WIDTH_MAX: usize = 16;
+
+/// Requests of one user that wait for a seat: more than the controllers send at once.
+pub const FLOW_QUEUE_MAX: usize = 512;
+
+/// Requests of one level that wait for a seat: one of each node on 10,000 nodes.
+pub const LEVEL_QUEUE_MAX: usize = 10_240;
+
+/// Time that a request waits for a seat: upstream's quarter of a request's time.
+pub const SEAT_WAIT_MAX: Duration = Duration::from_secs(15);
+
+/// Time for a request's body to arrive; slower senders hold seats of others of their level.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Connections open at once.
 pub const CONNECTIONS_MAX: usize = 32_768;
+
+/// Connections open at once without a certificate of the cluster, whose clients may be anybody: a quarter, so that nodes and
+/// components always find room.
+pub const STRANGERS_MAX: usize = CONNECTIONS_MAX / 4;
 
 /// Time to send a request's headers, so that slow senders do not hold connections.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);

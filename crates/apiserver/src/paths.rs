@@ -1,6 +1,5 @@
 //! Everything that is no resource: health, version, metrics, discovery, OpenAPI.
 
-use std::sync::atomic::Ordering;
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::json;
@@ -198,7 +197,21 @@ fn metrics(server: &Inner) -> String {
     let end = out.rfind("# EOF").unwrap_or(out.len());
     out.truncate(end);
     let _ = writeln!(out, "# TYPE apiserver_registered_watchers gauge");
-    let _ = writeln!(out, "apiserver_registered_watchers {}", server.watches.load(Ordering::Relaxed));
+    let _ = writeln!(out, "apiserver_registered_watchers {}", server.watches.count());
+    let _ = writeln!(out, "# TYPE apiserver_flowcontrol_current_executing_seats gauge");
+    for (level, taken, _) in server.fairness.load() {
+        let _ = writeln!(
+            out,
+            "apiserver_flowcontrol_current_executing_seats{{priority_level=\"{level}\"}} {taken}"
+        );
+    }
+    let _ = writeln!(out, "# TYPE apiserver_flowcontrol_current_inqueue_requests gauge");
+    for (level, _, waiting) in server.fairness.load() {
+        let _ = writeln!(
+            out,
+            "apiserver_flowcontrol_current_inqueue_requests{{priority_level=\"{level}\"}} {waiting}"
+        );
+    }
     let _ = writeln!(out, "# TYPE apiserver_storage_objects gauge");
     for window in server.windows.all() {
         let _ =

@@ -5,7 +5,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use api::scheme::Resource;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http_body::Body as _;
 use parking_lot::Mutex;
 
 use crate::access::{Attributes, Decision, User};
@@ -82,19 +84,16 @@ async fn dispatch(
             let resource = api::scheme::find(&target.group, &target.version, &target.resource)
                 .ok_or_else(ApiError::unknown_path)?;
             *counted = (target.verb, resource.plural.to_owned());
-            let _permit = match target.verb {
-                // A watch holds nothing but its cursor, a stream belongs to its node; both are bounded elsewhere.
-                "watch" => None,
-                _ if matches!(
-                    target.subresource.as_str(),
-                    "log" | "exec" | "attach" | "portforward" | "proxy"
-                ) =>
-                {
-                    None
+            // A stream belongs to its node and is bounded there; a watch that has begun holds nothing but its cursor.
+            let streams =
+                matches!(target.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy");
+            let _seat = match streams {
+                true => None,
+                false => {
+                    let listed = listed_max(server, resource, &target, &query);
+                    let bytes = request.body().size_hint().upper();
+                    Some(server.fairness.sit(&user, &target, bytes, listed).await?)
                 }
-                _ => Some(server.in_flight.try_acquire().map_err(|_| {
-                    ApiError::too_many_requests("The server is currently busy, please try again later.", 1)
-                })?),
             };
             let headers = request.headers().clone();
             let call = Call {
@@ -108,6 +107,18 @@ async fn dispatch(
             };
             call.answer(request).await
         }
+    }
+}
+
+/// How many objects a list may have to answer with.
+fn listed_max(server: &Inner, resource: &'static Resource, target: &Target, query: &Query) -> usize {
+    if target.verb != "list" {
+        return 0;
+    }
+    let stored = server.windows.window(resource.storage().plural).map_or(0, |window| window.count());
+    match query.get("limit").and_then(|limit| limit.parse().ok()) {
+        Some(limit @ 1..) => stored.min(limit),
+        _ => stored,
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::keep_alive;
-use crate::limits::{CONNECTIONS_MAX, DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEADER_TIMEOUT};
+use crate::limits::{CONNECTIONS_MAX, DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEADER_TIMEOUT, STRANGERS_MAX};
 use crate::pki::tls::{Peer, ServerTls};
 use crate::server::Server;
 
@@ -32,6 +32,7 @@ impl Server {
     pub async fn serve(&self, listener: TcpListener, tls: ServerTls, shutdown: Shutdown) {
         let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
         let open = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
         let graceful = GracefulShutdown::new();
         loop {
             // A connection that waits for a permit waits in the kernel's backlog.
@@ -56,9 +57,10 @@ impl Server {
             };
             let server = self.clone();
             let (acceptor, tls) = (acceptor.clone(), tls.clone());
+            let strangers = Arc::clone(&strangers);
             let watcher = graceful.watcher();
             tokio::spawn(async move {
-                server.connection(stream, acceptor, &tls, watcher).await;
+                server.connection(stream, acceptor, &tls, &strangers, watcher).await;
                 drop(permit);
             });
         }
@@ -74,6 +76,7 @@ impl Server {
         stream: TcpStream,
         acceptor: TlsAcceptor,
         tls: &ServerTls,
+        strangers: &Semaphore,
         watcher: hyper_util::server::graceful::Watcher,
     ) {
         keep_alive::set(&stream);
@@ -92,6 +95,16 @@ impl Server {
         if let Peer::Stranger(why) = &peer {
             tracing::debug!(%why, "unknown client certificate");
         }
+        let _stranger = match &peer {
+            Peer::Known(_) => None,
+            Peer::Stranger(_) | Peer::Nameless => match strangers.try_acquire() {
+                Ok(permit) => Some(permit),
+                Err(_) => {
+                    tracing::debug!("too many connections without a certificate, this one is closed");
+                    return;
+                }
+            },
+        };
         let service = self.service();
         let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
             match &peer {

@@ -9,7 +9,6 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -17,14 +16,14 @@ use http::{Request, Response};
 use parking_lot::Mutex;
 use process::{Clock, Metrics, Shutdown};
 use store::Store;
-use tokio::sync::Semaphore;
 
 use crate::access::token::{Issuer, KeyError};
 use crate::access::{Authorizer, User};
 use crate::allotment::{self, Allotment, ServiceRange};
 use crate::body::{self, Body, BoxError};
+use crate::call::OpenWatches;
 use crate::error::ApiError;
-use crate::limits::REQUESTS_IN_FLIGHT_MAX;
+use crate::fairness::Fairness;
 use crate::node_proxy::NodeProxy;
 use crate::policy;
 use crate::window::Windows;
@@ -93,8 +92,8 @@ pub struct Inner {
     /// Absent where the server has no certificate for nodes.
     pub(crate) node_proxy: Option<NodeProxy>,
     /// Open watches.
-    pub(crate) watches: AtomicUsize,
-    pub(crate) in_flight: Semaphore,
+    pub(crate) watches: OpenWatches,
+    pub(crate) fairness: Fairness,
     /// Answers by verb, resource and code.
     pub(crate) counted: Mutex<BTreeMap<(&'static str, String, u16), u64>>,
     /// Ends watches and the background tasks.
@@ -127,8 +126,8 @@ impl Server {
             windows: Arc::clone(&windows),
             allotment: Allotment::new(config.service_range),
             config,
-            watches: AtomicUsize::new(0),
-            in_flight: Semaphore::new(REQUESTS_IN_FLIGHT_MAX),
+            watches: OpenWatches::default(),
+            fairness: Fairness::new(),
             counted: Mutex::default(),
             ending,
         });

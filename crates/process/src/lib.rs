@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod logging;
 pub mod metrics;
+pub mod open_files;
 pub mod shutdown;
 pub mod tasks;
 

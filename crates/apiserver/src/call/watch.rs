@@ -3,9 +3,10 @@
 //! The response owns nothing but its cursor; what it sends are the window's own buffers. Upstream:
 //! `apiserver/pkg/storage/cacher/cache_watcher.go` for what a change looks like through a selector.
 
+mod open;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -18,16 +19,18 @@ use serde_json::json;
 use store::Revision;
 use tokio::time::Instant;
 
+pub use open::OpenWatches;
+
 use super::Stored;
 use crate::answer::Shape;
 use crate::body::{self, Body, BoxError};
 use crate::error::ApiError;
-use crate::limits::{BOOKMARK_INTERVAL, WATCH_BATCH_EVENTS_MAX, WATCH_TIMEOUT_MIN, WATCHES_MAX};
+use crate::limits::{BOOKMARK_INTERVAL, WATCH_BATCH_EVENTS_MAX, WATCH_TIMEOUT_MIN};
 use crate::object::{CLOSING, Happened, Object};
 use crate::options::{ListOptions, Selection};
-use crate::server::Inner;
 use crate::table::Headers;
 use crate::window::{Cursor, Event, Fallen, Lane};
+use open::Open;
 
 /// Time before the end of a watch at which it says how far it has come.
 const LAST_BOOKMARK: Duration = Duration::from_secs(2);
@@ -50,7 +53,7 @@ impl Stored<'_> {
         if !self.shape.streams() {
             return Err(ApiError::not_acceptable(&["application/json;stream=watch"]));
         }
-        let open = Open::new(&self.call.server)?;
+        let open = self.call.server.watches.open(&self.call.user.name)?;
         let (pending, cursor) = match self.begin(&options).await? {
             Ok(begun) => begun,
             // As upstream: once the options are understood, what goes wrong is told inside the watch.
@@ -153,25 +156,6 @@ fn timeout(asked: Option<u64>) -> Duration {
     // Without randomness every watch gets the shortest time.
     let _ = getrandom::fill(&mut random);
     WATCH_TIMEOUT_MIN + WATCH_TIMEOUT_MIN * u32::from(u16::from_le_bytes(random)) / 65_536
-}
-
-/// Counts the open watches.
-struct Open(Arc<Inner>);
-
-impl Open {
-    fn new(server: &Arc<Inner>) -> Result<Open, ApiError> {
-        let open = Open(Arc::clone(server));
-        if server.watches.fetch_add(1, Ordering::Relaxed) >= WATCHES_MAX {
-            return Err(ApiError::too_many_requests("too many watches are open, please try again later", 1));
-        }
-        Ok(open)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.watches.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// What a watch has to say before its cursor.

@@ -2,6 +2,7 @@
 
 mod access;
 mod deletion;
+mod fairness;
 mod forms;
 mod kinds;
 mod legacy;

@@ -89,6 +89,7 @@ where
         LogFormat::Json => logging::Format::Json,
     };
     logging::init(format, &log.log)?;
+    process::open_files::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
