@@ -7,6 +7,7 @@
 pub mod kubectl;
 pub mod machine;
 pub mod process;
+pub mod wire;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -92,7 +92,9 @@ impl Fairness {
     pub fn new() -> Fairness {
         let shares: usize =
             Level::ALL.iter().filter(|level| **level != Level::Exempt).map(|level| level.shares()).sum();
-        Fairness { levels: Level::ALL.map(|level| Seats::new(SEATS * level.shares() / shares, SEAT_WAIT_MAX)) }
+        Fairness {
+            levels: Level::ALL.map(|level| Seats::new(SEATS * level.shares() / shares, SEAT_WAIT_MAX)),
+        }
     }
 
     /// Waits for the seats that a request takes; 429 where too many wait, or it waits too long. `listed` is the number
@@ -140,7 +142,10 @@ mod tests {
     #[test]
     fn levels_are_upstreams() {
         let account = |namespace: &str| {
-            User::authenticated(format!("{SERVICE_ACCOUNT_USER_PREFIX}{namespace}:a"), ["system:serviceaccounts"])
+            User::authenticated(
+                format!("{SERVICE_ACCOUNT_USER_PREFIX}{namespace}:a"),
+                ["system:serviceaccounts"],
+            )
         };
         let target = |verb: &'static str, group: &str, resource: &str, namespace: &str| Target {
             verb,
@@ -149,7 +154,8 @@ mod tests {
             namespace: namespace.to_owned(),
             ..Target::default()
         };
-        let lease = |verb: &'static str, namespace: &str| target(verb, "coordination.k8s.io", "leases", namespace);
+        let lease =
+            |verb: &'static str, namespace: &str| target(verb, "coordination.k8s.io", "leases", namespace);
         let pods = || target("list", "", "pods", "default");
         for (user, target, want) in [
             (User::admin(), pods(), Level::Exempt),

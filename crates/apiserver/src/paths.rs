@@ -1,6 +1,5 @@
 //! Everything that is no resource: health, version, metrics, discovery, OpenAPI.
 
-
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::json;
 

@@ -49,7 +49,8 @@ async fn bodies_that_never_come_hold_up_neither_nodes_nor_others_of_their_level(
         "metadata": {"name": "n1", "namespace": "kube-node-lease"}, "spec": {"holderIdentity": "n1"},
     });
     let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
-    assert_eq!(node.post(leases, lease.clone()).await.status, StatusCode::CREATED);
+    let made = node.post(leases, lease).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.said());
 
     let mut stuck = tokio::task::JoinSet::new();
     for _ in 0..200 {
@@ -66,7 +67,7 @@ async fn bodies_that_never_come_hold_up_neither_nodes_nor_others_of_their_level(
 
     // Bounded well below the time that the greedy client's own requests would take to give up.
     let promptly = Duration::from_secs(5);
-    let renewed = tokio::time::timeout(promptly, node.put(&format!("{leases}/n1"), lease)).await;
+    let renewed = tokio::time::timeout(promptly, node.put(&format!("{leases}/n1"), made.json())).await;
     assert_eq!(renewed.expect("the node does not wait").status, StatusCode::OK);
     let read = tokio::time::timeout(promptly, other.get("/api/v1/namespaces/default/configmaps")).await;
     assert_eq!(read.expect("another user of the level does not wait").status, StatusCode::OK);
