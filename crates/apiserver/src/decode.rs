@@ -44,7 +44,7 @@ impl Payload {
             "application/json" | "" | "*/*" => Ok(Payload::Json(body)),
             "application/yaml" => {
                 let value = serde_saphyr::from_slice::<Value>(&body)
-                    .map_err(|error| unrecognized(kind, &format!("yaml: {error}"), &body))?;
+                    .map_err(|error| unrecognized(kind, &yaml_error(&error.to_string()), &body))?;
                 Ok(Payload::Value(value))
             }
             protobuf::MEDIA_TYPE => protobuf::decode_object(&body)
@@ -99,6 +99,12 @@ fn unrecognized(kind: &str, why: &str, body: &[u8]) -> ApiError {
     ApiError::bad_request(format!(
         "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; {why} ({shown})"
     ))
+}
+
+/// The parser's first line: what follows shows the place in the text.
+fn yaml_error(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    format!("yaml: {}", line.strip_prefix("error: ").unwrap_or(line))
 }
 
 fn not_handled(kind: &str, resource: &Resource, why: &str) -> ApiError {
