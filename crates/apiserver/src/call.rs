@@ -20,7 +20,7 @@ use futures::FutureExt;
 use http::{HeaderMap, Method, Request, Response};
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use store::{Change, Expect, Revision, WriteError};
+use store::{BackendError, Change, Expect, Revision, WriteError};
 
 pub use watch::OpenWatches;
 
@@ -173,9 +173,30 @@ fn write_failed(error: &WriteError) -> ApiError {
             tracing::error!(%error, ?source, "a write may have happened");
             ApiError::internal("the outcome of the write is unknown")
         }
-        WriteError::Mismatch { .. } | WriteError::Refused { .. } => {
-            tracing::error!(%error, ?source, "a write was refused");
-            ApiError::unavailable("the store does not take writes now")
+        // The store says once why it is in trouble; that a client met it is no news.
+        WriteError::Refused { source: cause, .. } => {
+            tracing::debug!(%error, ?source, "a write was refused");
+            refused(cause)
+        }
+        WriteError::Mismatch { .. } => {
+            tracing::error!(%error, "a precondition was not expected to fail");
+            ApiError::internal("the object was changed by another")
+        }
+    }
+}
+
+/// Nothing has happened; what the client can do depends on why.
+fn refused(cause: &BackendError) -> ApiError {
+    match cause {
+        BackendError::TooLarge => ApiError::too_large("the store takes no object of this size"),
+        BackendError::DiskFull(_) => ApiError::unavailable(
+            "the store is full: nothing was written; reads go on, and writes as soon as there is space",
+        ),
+        BackendError::Io(_) | BackendError::Halted => ApiError::unavailable(
+            "the store's disk fails: nothing was written; reads go on, and writes as soon as the disk works",
+        ),
+        BackendError::Damaged(_) | BackendError::Closed | BackendError::Library { .. } => {
+            ApiError::unavailable("the store does not take writes now: nothing was written")
         }
     }
 }

@@ -7,20 +7,26 @@
 //! touch the disk: they, and watches, see committed changes only. Why redb, and why entries stay in memory:
 //! docs/adr/0001-embedded-store.md.
 //!
-//! A commit that fails or panics acknowledges nothing and halts the writer: whether the batch is on disk is
-//! unknown until the store is opened again; reads of what was acknowledged go on.
+//! A commit that fails or panics acknowledges nothing; reads of what was acknowledged go on, and the writer recovers by
+//! itself (`writer`, `Database::recover`). Until it has, writes are refused with the reason.
 
 mod committed;
 mod database;
+mod place;
 mod window;
 mod writer;
 
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod faulty_disk;
 #[cfg(test)]
 mod power_loss;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream;
@@ -29,7 +35,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::measures::Measures;
 use crate::{BackendError, Entry, Page, ReadError, Revision, Store, Watch, WatchError, Write, WriteError};
-use committed::Committed;
+use committed::{Committed, Trouble};
 use database::Database;
 use writer::{Pending, Writer};
 
@@ -54,9 +60,26 @@ impl Default for WindowLimits {
     }
 }
 
+/// Pauses after commits that failed, during which writes are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryDelays {
+    /// After the first failure; each further one in a row doubles it.
+    pub first: Duration,
+    pub longest: Duration,
+}
+
+impl Default for RetryDelays {
+    /// A moment's trouble passes in a moment; a look at a full disk every few seconds costs nothing, and whoever freed
+    /// space does not wait long.
+    fn default() -> RetryDelays {
+        RetryDelays { first: Duration::from_millis(100), longest: Duration::from_secs(5) }
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     pub window: WindowLimits,
+    pub retry: RetryDelays,
     /// Where the store's counts are shown.
     pub metrics: Metrics,
 }
@@ -105,7 +128,7 @@ impl EmbeddedStore {
         let measures = Measures::new(&options.metrics);
         let committed = Arc::new(Committed::new(loaded, options.window));
         let (queue, pending) = mpsc::channel(QUEUE_WRITES_MAX);
-        let writer = Writer::new(database, committed.clone(), pending, measures);
+        let writer = Writer::new(database, committed.clone(), pending, measures, options.retry);
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
@@ -114,7 +137,7 @@ impl EmbeddedStore {
     }
 
     fn refusal(&self) -> BackendError {
-        if self.committed.is_halted() { BackendError::Halted } else { BackendError::Closed }
+        self.committed.trouble().map_or(BackendError::Closed, Trouble::error)
     }
 }
 
@@ -123,9 +146,10 @@ impl Drop for EmbeddedStore {
         // The writer ends when the queue is empty and nobody can add to it.
         self.queue = None;
         self.committed.close();
-        if let Some(writer) = self.writer.take()
-            && writer.join().is_err()
-        {
+        let Some(writer) = self.writer.take() else { return };
+        // It may be pausing after a failure.
+        writer.thread().unpark();
+        if writer.join().is_err() {
             tracing::error!("the store's writer panicked while it was closing");
         }
     }
@@ -136,7 +160,9 @@ impl Store for EmbeddedStore {
     async fn write(&self, write: Write) -> Result<Revision, WriteError> {
         let refused = |key: String| WriteError::Refused { key, source: self.refusal() };
         let key = write.key.clone();
-        let Some(queue) = &self.queue else { return Err(refused(key)) };
+        let Some(queue) = self.queue.as_ref().filter(|_| self.committed.trouble().is_none()) else {
+            return Err(refused(key));
+        };
         let (answer, answered) = oneshot::channel();
         if queue.send(Pending { write, answer }).await.is_err() {
             return Err(refused(key));

@@ -4,7 +4,7 @@
 //! one growing revision, and tells watchers of each change once and in order. A write that was acknowledged
 //! survives kill -9 and power loss in every durable backend.
 //!
-//! Invariants, each a claim of the contract suite (`tests/contract.rs`) that every backend passes:
+//! Invariants, each a claim of the contract suite (`tests/suite/contract.rs`) that every backend passes:
 //! - a write happens whole or not at all, and only if its precondition holds at that moment;
 //! - who was told of a revision finds it in every later read, scan and watch;
 //! - a watch after revision N yields every later change under its prefix exactly once, in order, or ends
@@ -150,8 +150,8 @@ pub enum BackendError {
     TooLarge,
     #[error("the store is closed")]
     Closed,
-    /// An earlier write failed on its way to the disk: reads go on, writes need the store to be reopened.
-    #[error("the store takes no writes since one failed, until it is reopened")]
+    /// An earlier write failed on its way to the disk: reads go on, writes are refused until the store has recovered.
+    #[error("the store recovers from a write that failed")]
     Halted,
     #[error("backend {backend} failed")]
     Library {
@@ -161,7 +161,7 @@ pub enum BackendError {
     },
 }
 
-/// The store. Every backend passes the contract suite in `tests/contract.rs`.
+/// The store. Every backend passes the contract suite in `tests/suite/contract.rs`.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Applies one write; returns the revision of the change after it is durable.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use process::Metrics;
-use process::metrics::{Counter, Histogram, exponential_buckets};
+use process::metrics::{Counter, Gauge, Histogram, exponential_buckets};
 
 #[derive(Debug)]
 pub(crate) struct Measures {
@@ -11,13 +11,19 @@ pub(crate) struct Measures {
     refused: Counter,
     unknown: Counter,
     commit_seconds: Histogram,
+    writable: Gauge,
 }
 
 impl Measures {
     pub fn new(metrics: &Metrics) -> Measures {
         // 100 us, a fast disk's sync, to 3.3 s, a disk in trouble.
         let buckets = exponential_buckets(0.000_1, 2.0, 16);
-        Measures {
+        let measures = Measures {
+            writable: metrics.register(
+                "everynode_store_writable",
+                "1 while the store takes writes, 0 while it recovers from one that failed",
+                Gauge::default(),
+            ),
             writes: metrics.register(
                 "everynode_store_writes",
                 "Writes that were made durable and acknowledged",
@@ -38,7 +44,13 @@ impl Measures {
                 "Time to make one batch of writes durable",
                 Histogram::new(buckets),
             ),
-        }
+        };
+        measures.writable(true);
+        measures
+    }
+
+    pub fn writable(&self, writable: bool) {
+        self.writable.set(i64::from(writable));
     }
 
     pub fn committed(&self, writes: usize, took: Duration) {

@@ -12,6 +12,7 @@ mod objects;
 mod pods;
 mod refusals;
 mod services;
+mod store_trouble;
 mod streams;
 mod tokens;
 mod watches;

@@ -10,7 +10,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use process::SystemClock;
 use serde_json::Value;
-use store::memory::MemoryStore;
+use store::{MemoryStore, Store};
 
 /// Longest wait for anything in a test.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -52,7 +52,7 @@ impl World {
         World::over(Arc::new(MemoryStore::new())).await
     }
 
-    pub async fn over(store: Arc<MemoryStore>) -> World {
+    pub async fn over(store: Arc<dyn Store>) -> World {
         let config = Config::new(SystemClock::shared());
         let server = Server::new(store, config).await.unwrap();
         World { server, user: User::admin() }

@@ -2,6 +2,7 @@
 //! one lock, so that a page, a revision and a watch always agree. Only the writer changes it, after a commit.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::Bound;
 
 use parking_lot::RwLock;
@@ -9,7 +10,7 @@ use tokio::sync::watch;
 
 use super::WindowLimits;
 use super::window::Window;
-use crate::{Entry, Event, Page, Revision, WatchError};
+use crate::{BackendError, Entry, Event, Page, Revision, WatchError};
 
 /// What was found on disk.
 #[derive(Debug, Default)]
@@ -29,7 +30,39 @@ pub(super) struct Newest {
 pub(super) struct Committed {
     state: RwLock<State>,
     newest: watch::Sender<Newest>,
-    halted: std::sync::atomic::AtomicBool,
+    trouble: RwLock<Option<Trouble>>,
+}
+
+/// Why no writes are taken for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    DiskFull,
+    Io(io::ErrorKind),
+    /// Another failure, which the log tells.
+    Other,
+}
+
+impl Trouble {
+    pub fn of(error: &BackendError) -> Trouble {
+        match error {
+            BackendError::DiskFull(_) => Trouble::DiskFull,
+            BackendError::Io(source) => Trouble::Io(source.kind()),
+            BackendError::Damaged(_)
+            | BackendError::TooLarge
+            | BackendError::Closed
+            | BackendError::Halted
+            | BackendError::Library { .. } => Trouble::Other,
+        }
+    }
+
+    /// One failure for everyone whom it met; the log has its causes.
+    pub fn error(self) -> BackendError {
+        match self {
+            Trouble::DiskFull => BackendError::DiskFull(io::ErrorKind::StorageFull.into()),
+            Trouble::Io(kind) => BackendError::Io(kind.into()),
+            Trouble::Other => BackendError::Halted,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -45,7 +78,7 @@ impl Committed {
         Committed {
             state: RwLock::new(State { revision, entries, window: Window::new(revision, limits) }),
             newest: watch::Sender::new(Newest { revision, closed: false }),
-            halted: Default::default(),
+            trouble: RwLock::new(None),
         }
     }
 
@@ -115,13 +148,19 @@ impl Committed {
         self.newest.send_modify(|newest| newest.revision = revision);
     }
 
-    /// No more writes until the store is opened again.
-    pub fn halt(&self) {
-        self.halted.store(true, std::sync::atomic::Ordering::Release);
+    /// All of it, for a copy. Readers go on meanwhile.
+    pub fn whole<R>(&self, read: impl FnOnce(&BTreeMap<String, Entry>, Revision) -> R) -> R {
+        let state = self.state.read();
+        read(&state.entries, state.revision)
     }
 
-    pub fn is_halted(&self) -> bool {
-        self.halted.load(std::sync::atomic::Ordering::Acquire)
+    /// Whether writes are taken, and if not, why.
+    pub fn set_trouble(&self, trouble: Option<Trouble>) {
+        *self.trouble.write() = trouble;
+    }
+
+    pub fn trouble(&self) -> Option<Trouble> {
+        *self.trouble.read()
     }
 
     /// Ends every watch after what it has still to tell.

@@ -5,5 +5,8 @@ mod contract;
 mod embedded;
 mod etcd;
 mod histories;
+mod history;
 mod identity;
+mod linearizable;
 mod member;
+mod record;
