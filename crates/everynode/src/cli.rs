@@ -41,7 +41,12 @@ Examples:
   everynode server --listen 0.0.0.0:6443
   everynode server --data-dir /srv/everynode --detach
   everynode server --controllers='*,-daemonset-controller'           another DaemonSet controller takes its place
-  everynode server --controllers= --scheduler=off                    the API server alone")]
+  everynode server --controllers= --scheduler=off                    the API server alone
+  everynode server --store etcd://10.0.0.1:2379,10.0.0.2:2379        objects in etcd, which several servers may share
+  everynode server --store etcds://etcd.example/cluster-1 --etcd-cafile ca.crt --etcd-certfile tls.crt --etcd-keyfile tls.key
+
+Servers that share an etcd need the same ca.crt, ca.key and sa.key in DIR/pki: copy them from the first one before
+another is started. One of them leads: it runs the controllers and the scheduler until it ends or is cut off.")]
     Server(ServerArgs),
     /// Run the node agent: joined to a server, or alone on static Pods
     #[command(after_help = "\
@@ -120,6 +125,11 @@ pub struct ServeArgs {
     /// Where the API server listens
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:6443")]
     pub listen: SocketAddr,
+    /// Where objects are kept: embedded, or etcd://HOST:PORT,HOST:PORT/PREFIX (etcds:// with TLS)
+    #[arg(long, value_name = "embedded|etcd://…", default_value_t = StoreChoice::Embedded)]
+    pub store: StoreChoice,
+    #[command(flatten)]
+    pub etcd: EtcdArgs,
     /// Where Services get their addresses from
     #[arg(long, value_name = "CIDR", default_value_t = ServiceRange::usual())]
     pub service_cluster_ip_range: ServiceRange,
@@ -129,6 +139,45 @@ pub struct ServeArgs {
     /// Whether this server schedules Pods, or leaves it to another scheduler
     #[arg(long, value_enum, default_value_t = Switch::On)]
     pub scheduler: Switch,
+}
+
+/// Which backend keeps the objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreChoice {
+    /// In the data folder.
+    Embedded,
+    Etcd(store::etcd::Address),
+}
+
+impl std::str::FromStr for StoreChoice {
+    type Err = store::etcd::AddressError;
+
+    fn from_str(text: &str) -> Result<StoreChoice, Self::Err> {
+        if text == "embedded" { Ok(StoreChoice::Embedded) } else { text.parse().map(StoreChoice::Etcd) }
+    }
+}
+
+impl std::fmt::Display for StoreChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StoreChoice::Embedded => f.write_str("embedded"),
+            StoreChoice::Etcd(address) => address.fmt(f),
+        }
+    }
+}
+
+/// Files for an `etcds://` store, under upstream's names.
+#[derive(Debug, Clone, Args)]
+pub struct EtcdArgs {
+    /// The CA that signed etcd's certificates
+    #[arg(long, value_name = "FILE")]
+    pub etcd_cafile: Option<PathBuf>,
+    /// The certificate that is shown to etcd
+    #[arg(long, value_name = "FILE", requires = "etcd_keyfile")]
+    pub etcd_certfile: Option<PathBuf>,
+    /// Its key
+    #[arg(long, value_name = "FILE", requires = "etcd_certfile")]
+    pub etcd_keyfile: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -308,6 +357,25 @@ mod tests {
             }
             open.extend(nested);
         }
+    }
+
+    #[test]
+    fn store_is_embedded_or_an_etcd() {
+        let store = |flags: &[&str]| {
+            let all = ["everynode", "server"].iter().chain(flags);
+            match Cli::try_parse_from(all)?.command {
+                Command::Server(args) => Ok(args.serve.store.to_string()),
+                _ => unreachable!("server was typed"),
+            }
+        };
+        let error =
+            |flags: &[&str]| store(flags).map_err(|error: clap::Error| error.to_string()).unwrap_err();
+        assert_eq!(store(&[]).unwrap(), "embedded");
+        assert_eq!(store(&["--store", "etcd://a,b:1/x"]).unwrap(), "etcd://a:2379,b:1/x");
+        let wrong = error(&["--store", "http://a"]);
+        assert!(wrong.contains("it looks like etcd://host:2379"), "{wrong}");
+        let half = error(&["--store", "etcds://a", "--etcd-certfile", "tls.crt"]);
+        assert!(half.contains("--etcd-keyfile"), "{half}");
     }
 
     #[test]

@@ -19,6 +19,11 @@ impl DataDir {
         Ok(DataDir(path.canonicalize()?))
     }
 
+    /// Whether everynode has run here; a server on etcd leaves no store.
+    pub fn is_ours(&self) -> bool {
+        [self.store(), self.agent(), self.pid().with_extension("lock")].iter().any(|path| path.exists())
+    }
+
     pub fn root(&self) -> &Path {
         &self.0
     }
@@ -47,6 +52,11 @@ impl DataDir {
 
     pub fn manifests(&self) -> PathBuf {
         self.0.join("manifests")
+    }
+
+    /// Certificates and keys.
+    pub fn pki(&self) -> PathBuf {
+        self.0.join("pki")
     }
 
     pub fn store(&self) -> PathBuf {

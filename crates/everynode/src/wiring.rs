@@ -7,3 +7,4 @@ pub mod hold;
 pub mod network;
 pub mod node;
 pub mod server;
+pub mod store;

@@ -21,7 +21,7 @@ pub async fn run(args: DownArgs) -> Result<()> {
         return Ok(());
     };
     // Somebody's home folder is not ours to remove.
-    if !data.store().exists() && !data.agent().exists() && std::fs::read_dir(data.root())?.next().is_some() {
+    if !data.is_ours() && std::fs::read_dir(data.root())?.next().is_some() {
         bail!("{} is not a data folder of everynode", data.root().display());
     }
     for pid in holders(&data) {

@@ -116,7 +116,7 @@ fn log_root(data: &DataDir) -> PathBuf {
 
 /// The certificate that the server beside us made for this node.
 fn serving_files(data: &DataDir, node_name: &str) -> Result<Tls> {
-    let pki = data.root().join("pki");
+    let pki = data.pki();
     let read = |file: &str| std::fs::read_to_string(pki.join(file));
     let stem = format!("node-{node_name}-serving");
     let (Ok(certificate_pem), Ok(key_pem)) = (read(&format!("{stem}.crt")), read(&format!("{stem}.key")))

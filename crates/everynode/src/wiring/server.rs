@@ -8,10 +8,10 @@ use apiserver::access::User;
 use apiserver::access::token::{self, Issuer, SigningKey};
 use apiserver::pki::{NodeIdentity, Pki, ServingNames, kubeconfig};
 use process::{Metrics, SystemClock, Tasks};
-use store::embedded::EmbeddedStore;
 use tokio::net::TcpListener;
 
 use super::hold::write_whole;
+use super::store::Opened;
 use crate::cli::{ServeArgs, Switch};
 use crate::paths::DataDir;
 
@@ -46,12 +46,11 @@ pub async fn start(
     let reached_at = if listen.ip().is_unspecified() { node_ip } else { listen.ip() };
     let mut names = ServingNames::api_server(listen.ip(), &super::node::hostname());
     names.addresses.extend([service_range.first(), reached_at]);
-    let pki = Pki::open(data.root().join("pki"), &names, now).context("certificates")?;
+    let pki = Pki::open(data.pki(), &names, now).context("certificates")?;
     let node =
         pki.node(node_name, &[node_ip, IpAddr::V4(Ipv4Addr::LOCALHOST)], now).context("node certificates")?;
 
-    let store =
-        EmbeddedStore::open(data.store()).with_context(|| format!("open {}", data.store().display()))?;
+    let Opened { store, election } = super::store::open(data, serve, &pki, node_name, metrics).await?;
     let config = apiserver::Config {
         node_tls: Some(pki.node_tls()?),
         issuer: Some(Arc::new(issuer(&pki, node_ip, address.port())?)),
@@ -60,7 +59,7 @@ pub async fn start(
         advertised: Some(SocketAddr::new(reached_at, address.port())),
         ..apiserver::Config::new(SystemClock::shared())
     };
-    let server = apiserver::Server::new(Arc::new(store), config).await.context("start the API server")?;
+    let server = apiserver::Server::new(store, config).await.context("start the API server")?;
     let (serving, tls, ending) = (server.clone(), pki.server_tls()?, tasks.shutdown_signal().clone());
     tasks.spawn("api server", async move { serving.serve(listener, tls, ending).await });
 
@@ -69,6 +68,7 @@ pub async fn start(
         let options = controllers::Options {
             which: serve.controllers.0.clone(),
             root_ca_pem: Some(pki.ca_pem().to_owned()),
+            election: election.controllers,
             ..controllers::Options::default()
         };
         let shutdown = tasks.shutdown_signal().clone();
@@ -78,9 +78,10 @@ pub async fn start(
     }
     if serve.scheduler == Switch::On {
         let client = server.client_for(User::scheduler());
+        let options = scheduler::Options { election: election.scheduler, ..scheduler::Options::default() };
         let shutdown = tasks.shutdown_signal().clone();
         tasks.supervise("scheduler", move || {
-            scheduler::run(client.clone(), scheduler::Options::default(), shutdown.clone())
+            scheduler::run(client.clone(), options.clone(), shutdown.clone())
         });
     }
     Ok(Served { server, pki, node, node_name: node_name.to_owned(), node_ip, address })
