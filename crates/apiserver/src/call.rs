@@ -1,5 +1,6 @@
 //! One request for a served resource: what it is about, and the parts of the server that it uses.
 
+mod apply;
 mod claims;
 mod delete;
 mod logs;
@@ -31,8 +32,8 @@ use crate::body::{self, Body};
 use crate::error::ApiError;
 use crate::kinds::{self, Part};
 use crate::object::Object;
-use crate::options::FieldValidation;
-use crate::pipeline::{Strategy, Write};
+use crate::options::{self, FieldValidation};
+use crate::pipeline::{Owners, Strategy, Write};
 use crate::request::{Query, Target};
 use crate::server::Inner;
 use crate::window::{FreshError, PREFIX, Window};
@@ -160,6 +161,18 @@ impl Call {
         self.server.config.clock.now()
     }
 
+    /// Who the fields that this request writes belong to.
+    fn manager(&self) -> &str {
+        let user_agent = self.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
+        self.query
+            .get("fieldManager")
+            .filter(|manager| !manager.is_empty())
+            .or_else(|| user_agent.map(options::manager_of).filter(|manager| !manager.is_empty()))
+            // DIFFERS(SSA-1): components that send no User-Agent are known by their user instead of as "unknown".
+            .or_else(|| self.user.component())
+            .unwrap_or_default()
+    }
+
     pub fn warn(&self, text: String) {
         self.warnings.lock().push(text);
     }
@@ -231,8 +244,10 @@ impl<'a> Stored<'a> {
             namespace: self.namespace(),
             name,
             part,
+            subresource: if part == Part::Main { "" } else { &self.call.target.subresource },
             validation,
             now: self.call.now(),
+            owners: Owners::Writer { manager: self.call.manager() },
             admission: Admission {
                 windows: &self.call.server.windows,
                 authorizer: &self.call.server.authorizer,

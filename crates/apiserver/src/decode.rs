@@ -4,6 +4,7 @@
 //! way and refused, told as warnings or ignored, as the client asked (`fieldValidation`). Texts follow upstream's decoder.
 //! How deep a body may nest is bounded by the parsers: 128 levels of JSON, serde-saphyr's default budget for YAML.
 
+pub mod configuration;
 mod duplicates;
 mod mismatch;
 

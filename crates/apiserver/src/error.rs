@@ -7,6 +7,7 @@ use api::field::FieldError;
 use api::scheme::Resource;
 use http::StatusCode;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, Status, StatusCause, StatusDetails};
+use patch::managed::Conflicts;
 
 use crate::body::{self, Body};
 
@@ -215,6 +216,16 @@ impl ApiError {
             name,
             "the object has been modified; please apply your changes to the latest version and try again",
         )
+    }
+
+    /// 409: others own what an apply would change; a cause for each field.
+    pub fn apply_conflict(conflicts: &Conflicts) -> Self {
+        let mut error = Self::new(StatusCode::CONFLICT, "Conflict", conflicts.to_string());
+        for conflict in &conflicts.0 {
+            let message = format!("conflict with {}", conflict.manager);
+            error = error.cause("FieldManagerConflict", message, Some(conflict.path.clone()));
+        }
+        error
     }
 
     /// 410: the resourceVersion or continue token is too old.

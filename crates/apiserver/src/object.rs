@@ -2,7 +2,8 @@
 //!
 //! A write encodes the object once, with an empty resourceVersion whose place is remembered. From then on the store and
 //! the windows share that one buffer; an answer is its bytes with the committed revision spliced in. Reads never
-//! decode; what they select by is in the header.
+//! decode; what they select by is in the header. managedFields stand in the JSON as text, which the types never see:
+//! whoever decodes an object in order to change it takes [`Object::bare`] and [`Object::managed`].
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -39,6 +40,9 @@ pub struct Header {
     /// Where the revision goes in the JSON.
     #[serde(rename = "r")]
     revision_at: usize,
+    /// Length of `"managedFields":[…],`, which stands right before the revision's field.
+    #[serde(rename = "m", default, skip_serializing_if = "is_zero")]
+    managed_bytes: usize,
 }
 
 impl Header {
@@ -50,6 +54,15 @@ impl Header {
             _ => self.fields.get(name).map(String::as_str),
         }
     }
+}
+
+/// The beginning of the revision's field in the JSON.
+const REVISION_FIELD: &str = "\"resourceVersion\":\"";
+/// The beginning of the managers' field, which ends in a comma.
+const MANAGED_FIELD: &str = "\"managedFields\":";
+
+fn is_zero(length: &usize) -> bool {
+    *length == 0
 }
 
 /// Stored bytes that are none of ours.
@@ -107,7 +120,13 @@ impl Object {
         let header: Header = serde_json::from_slice(&stored[..newline]).map_err(|_| damaged())?;
         let json_at = newline + 1;
         let revision_at = json_at.checked_add(header.revision_at).ok_or_else(damaged)?;
-        if revision_at > stored.len() {
+        // What stands before the revision: its own field, and the managers' if there is one.
+        let before = match header.managed_bytes {
+            0 => 0,
+            length if length <= MANAGED_FIELD.len() => return Err(damaged()),
+            length => length.saturating_add(REVISION_FIELD.len()),
+        };
+        if revision_at > stored.len() || before > header.revision_at {
             return Err(damaged());
         }
         Ok(Object { key, revision, header: Arc::new(header), stored, json_at, revision_at })
@@ -171,6 +190,37 @@ impl Object {
         Bytes::from(out)
     }
 
+    /// The JSON of managedFields; empty where nobody's fields are tracked.
+    pub fn managed(&self) -> &[u8] {
+        match self.managed_range() {
+            None => &[],
+            Some((start, end)) => self.stored.get(start + MANAGED_FIELD.len()..end - 1).unwrap_or_default(),
+        }
+    }
+
+    /// The object's JSON without managedFields.
+    pub fn bare(&self) -> Bytes {
+        let mut bare = Vec::with_capacity(self.json_bytes_max() - self.header.managed_bytes);
+        match self.managed_range() {
+            None => self.write_json(&mut bare),
+            Some((start, end)) => {
+                bare.extend_from_slice(&self.stored[self.json_at..start]);
+                bare.extend_from_slice(&self.stored[end..self.revision_at]);
+                // Vec's Write does not fail.
+                let _ = write!(bare, "{}", self.revision.0);
+                bare.extend_from_slice(&self.stored[self.revision_at..]);
+            }
+        }
+        Bytes::from(bare)
+    }
+
+    /// Where `"managedFields":[…],` stands in the buffer.
+    fn managed_range(&self) -> Option<(usize, usize)> {
+        let length = self.header.managed_bytes;
+        let end = self.revision_at.checked_sub(REVISION_FIELD.len())?;
+        (length > 0).then(|| (end - length, end))
+    }
+
     pub fn revision_text(&self) -> String {
         self.revision.0.to_string()
     }
@@ -186,19 +236,23 @@ fn mark() -> &'static str {
 #[error("object could not be encoded")]
 pub struct EncodeError(#[source] serde_json::Error);
 
-/// The bytes to store for an object.
+/// The bytes to store for an object; `managed` is the JSON of its managedFields, or empty.
 pub fn encode<T>(
     mut object: T,
     fields: BTreeMap<String, String>,
     references: Vec<String>,
+    managed: &[u8],
 ) -> Result<Bytes, EncodeError>
 where
     T: Serialize + Metadata<Ty = ObjectMeta>,
 {
     object.metadata_mut().resource_version = Some(mark().to_owned());
+    object.metadata_mut().managed_fields = None;
     let json = serde_json::to_vec(&object).map_err(EncodeError)?;
     let meta = object.metadata();
     let at = memchr::memmem::find(&json, mark().as_bytes()).unwrap_or(json.len());
+    let before_field = at.saturating_sub(REVISION_FIELD.len());
+    let managed_bytes = if managed.is_empty() { 0 } else { MANAGED_FIELD.len() + managed.len() + 1 };
     let header = Header {
         name: meta.name.clone().unwrap_or_default(),
         namespace: meta.namespace.clone().unwrap_or_default(),
@@ -208,12 +262,19 @@ where
         created_seconds: meta.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
         deleting: meta.deletion_timestamp.is_some(),
         references,
-        revision_at: at,
+        revision_at: at + managed_bytes,
+        managed_bytes,
     };
     let mut stored = serde_json::to_vec(&header).map_err(EncodeError)?;
-    stored.reserve(json.len() + 1);
+    stored.reserve(json.len() + managed_bytes + 1);
     stored.push(b'\n');
-    stored.extend_from_slice(&json[..at]);
+    stored.extend_from_slice(&json[..before_field]);
+    if managed_bytes > 0 {
+        stored.extend_from_slice(MANAGED_FIELD.as_bytes());
+        stored.extend_from_slice(managed);
+        stored.push(b',');
+    }
+    stored.extend_from_slice(&json[before_field..at]);
     stored.extend_from_slice(&json[at + mark().len()..]);
     Ok(Bytes::from(stored))
 }
@@ -229,7 +290,7 @@ mod tests {
         object.metadata.name = Some("a".to_owned());
         object.metadata.annotations =
             Some([("resourceVersion".to_owned(), "\"resourceVersion\":\"\"".to_owned())].into());
-        let stored = encode(object, BTreeMap::new(), Vec::new()).unwrap();
+        let stored = encode(object, BTreeMap::new(), Vec::new(), b"").unwrap();
         let read = Object::from_stored("ns/a".into(), Revision(42), stored).unwrap();
         let value: ConfigMap = serde_json::from_slice(&read.json()).unwrap();
         assert_eq!(value.metadata.resource_version.as_deref(), Some("42"));
@@ -242,8 +303,28 @@ mod tests {
     }
 
     #[test]
+    fn managed_fields_are_in_the_json_and_not_in_the_bare_one() {
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some("a".to_owned());
+        let managed = br#"[{"manager":"m","operation":"Update"}]"#;
+        let stored = encode(object.clone(), BTreeMap::new(), Vec::new(), managed).unwrap();
+        let read = Object::from_stored("ns/a".into(), Revision(42), stored).unwrap();
+        assert_eq!(read.managed(), managed);
+        let whole: ConfigMap = serde_json::from_slice(&read.json()).unwrap();
+        assert_eq!(whole.metadata.managed_fields.unwrap()[0].manager.as_deref(), Some("m"));
+        let bare: ConfigMap = serde_json::from_slice(&read.bare()).unwrap();
+        assert_eq!(bare.metadata.managed_fields, None);
+        assert_eq!(bare.metadata.resource_version.as_deref(), Some("42"));
+        let stored = encode(object, BTreeMap::new(), Vec::new(), b"").unwrap();
+        let read = Object::from_stored("ns/a".into(), Revision(42), stored).unwrap();
+        assert!(read.managed().is_empty());
+        assert_eq!(read.bare(), read.json());
+    }
+
+    #[test]
     fn foreign_bytes_are_damaged_and_no_panic() {
-        for bytes in ["", "x", "{}\n", "{\"n\":\"a\",\"u\":\"b\",\"r\":99}\n{}"] {
+        let long = "{\"n\":\"a\",\"u\":\"b\",\"r\":1,\"m\":99}\n{}";
+        for bytes in ["", "x", "{}\n", "{\"n\":\"a\",\"u\":\"b\",\"r\":99}\n{}", long] {
             let read = Object::from_stored("a".into(), Revision(1), Bytes::from(bytes));
             assert!(read.is_err(), "{bytes}");
         }

@@ -3,6 +3,7 @@
 use api::field::{FieldError, Path};
 use api::{fields, label};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
+use patch::managed::Contention;
 use store::Revision;
 
 use crate::error::ApiError;
@@ -30,10 +31,63 @@ pub struct WriteOptions {
     pub field_validation: FieldValidation,
 }
 
+/// Longest name of a field manager in bytes, as upstream's.
+const MANAGER_BYTES_MAX: usize = 128;
+
+/// The manager that a User-Agent stands for: what is before the first slash.
+pub fn manager_of(user_agent: &str) -> &str {
+    // A header is visible ASCII, so that any byte is a boundary.
+    let program = user_agent.split('/').next().unwrap_or_default();
+    program.get(..MANAGER_BYTES_MAX).unwrap_or(program)
+}
+
+/// Refuses names that upstream refuses.
+fn check_manager(name: &str, errors: &mut Vec<FieldError>) {
+    let path = Path::new("fieldManager");
+    if name.len() > MANAGER_BYTES_MAX {
+        errors.push(FieldError::too_long(&path, MANAGER_BYTES_MAX));
+    }
+    if name.chars().any(char::is_control) {
+        let detail = "should only contain printable characters";
+        errors.push(FieldError::invalid(&path, name, detail));
+    }
+}
+
+/// The options of a PATCH that applies.
+#[derive(Debug, Clone, Copy)]
+pub struct ApplyOptions<'q> {
+    pub write: WriteOptions,
+    pub manager: &'q str,
+    pub contention: Contention,
+}
+
+impl<'q> ApplyOptions<'q> {
+    pub fn parse(query: &'q Query) -> Result<ApplyOptions<'q>, ApiError> {
+        let manager = query.get("fieldManager").unwrap_or_default();
+        let mut errors = Vec::new();
+        if manager.is_empty() {
+            let path = Path::new("fieldManager");
+            errors.push(FieldError::required(&path, "is required for apply patch"));
+        }
+        let write = WriteOptions::read(query, errors, "PatchOptions")?;
+        let contention = if query.flag("force") { Contention::Force } else { Contention::Refuse };
+        Ok(ApplyOptions { write, manager, contention })
+    }
+}
+
 impl WriteOptions {
     /// `kind` is the options kind that upstream names in its refusal: `CreateOptions` and the like.
     pub fn parse(query: &Query, kind: &str) -> Result<WriteOptions, ApiError> {
         let mut errors = Vec::new();
+        if kind == "PatchOptions" && query.get("force").is_some() {
+            errors
+                .push(FieldError::forbidden(&Path::new("force"), "may not be specified for non-apply patch"));
+        }
+        WriteOptions::read(query, errors, kind)
+    }
+
+    fn read(query: &Query, mut errors: Vec<FieldError>, kind: &str) -> Result<WriteOptions, ApiError> {
+        check_manager(query.get("fieldManager").unwrap_or_default(), &mut errors);
         let dry_run: Vec<&str> = query.all("dryRun").filter(|value| !value.is_empty()).collect();
         let persistence = dry_run_of(&dry_run, &mut errors);
         let field_validation = match query.get("fieldValidation").unwrap_or("") {
@@ -46,10 +100,6 @@ impl WriteOptions {
                 FieldValidation::Warn
             }
         };
-        if kind == "PatchOptions" && query.get("force").is_some() {
-            errors
-                .push(FieldError::forbidden(&Path::new("force"), "may not be specified for non-apply patch"));
-        }
         if errors.is_empty() {
             Ok(WriteOptions { persistence, field_validation })
         } else {

@@ -11,13 +11,15 @@ use api::field::FieldError;
 use api::scheme::Resource;
 use bytes::Bytes;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, Time};
+use patch::managed::{self, Form, Tracked, Tree};
 
 use crate::access::restriction::Restricted;
 use crate::admission::Admission;
 use crate::decode::{Payload, decode};
 use crate::error::ApiError;
 use crate::kinds::{Kind, Part, Seen};
+use crate::legacy;
 use crate::object::{Object, encode};
 use crate::options::FieldValidation;
 
@@ -31,9 +33,21 @@ pub struct Write<'a> {
     /// From the URL; empty for a POST.
     pub name: &'a str,
     pub part: Part,
+    /// Empty for the object itself.
+    pub subresource: &'a str,
     pub validation: FieldValidation,
     pub now: Timestamp,
+    pub owners: Owners<'a>,
     pub admission: Admission<'a>,
+}
+
+/// Whose the written fields are.
+#[derive(Debug, Clone, Copy)]
+pub enum Owners<'a> {
+    /// What changes is this manager's.
+    Writer { manager: &'a str },
+    /// An apply has found out: the JSON of managedFields, and whether it says what was stored, but for times.
+    Applied { managed: &'a [u8], same_owners: bool },
 }
 
 impl Write<'_> {
@@ -47,6 +61,37 @@ impl Write<'_> {
             None => Ok(()),
             Some(node) => check(node).map_err(|why| ApiError::forbidden(self.requested, name, why)),
         }
+    }
+
+    /// The managedFields after this write, nothing if they stay as they are; before admission adds what nobody asked for.
+    fn owners<T: Kind>(
+        &self,
+        old: Option<(&T, &Object)>,
+        new: &T,
+        sent: Option<&[ManagedFieldsEntry]>,
+    ) -> Option<Tracked> {
+        let manager = match self.owners {
+            Owners::Applied { managed, same_owners } => {
+                return Some(Tracked { json: managed.to_vec(), same_owners });
+            }
+            Owners::Writer { manager } => manager,
+        };
+        let now = self.time_text();
+        let writer =
+            managed::Writer { manager, subresource: self.subresource, requested: self.requested, now: &now };
+        let reset = writer.reset();
+        let mut json = Vec::new();
+        let sent = managed::given(sent.filter(|_| self.part == Part::Main), &mut json);
+        let stored = old.map(|(_, object)| object.managed()).unwrap_or_default();
+        managed::track(&writer, stored, sent, old.is_none(), &mut |resource| Form {
+            old: old.map(|(old, _)| tree(resource, old, reset.root)),
+            new: tree(resource, new, reset.root),
+        })
+    }
+
+    /// The time of the write as entries of managers have it.
+    pub fn time_text(&self) -> String {
+        metadata::whole_seconds(self.now).to_string()
     }
 
     fn refuse(&self, name: &str, errors: &[FieldError]) -> Result<(), ApiError> {
@@ -108,19 +153,28 @@ impl<T> Of<T> {
     pub const NEW: Of<T> = Of(PhantomData);
 }
 
-/// The object in its type.
+/// An object's shape in a version, without what the write does not change.
+fn tree<T: Kind>(resource: &'static Resource, object: &T, left_out: &'static [&'static str]) -> Tree {
+    if resource.stored_as.is_none() {
+        return Tree::of(object, left_out);
+    }
+    let value = serde_json::to_value(object).unwrap_or_default();
+    Tree::of(&legacy::from_storage(resource, value), left_out)
+}
+
+/// The object in its type, without managedFields.
 pub fn typed<T: serde::de::DeserializeOwned>(object: &Object) -> Result<T, ApiError> {
-    serde_json::from_slice(&object.json()).map_err(|error| {
+    serde_json::from_slice(&object.bare()).map_err(|error| {
         tracing::error!(%error, key = %object.key, "a stored object cannot be decoded");
         ApiError::internal("the stored object cannot be decoded")
     })
 }
 
-/// The bytes to store for an object.
-pub fn stored<T: Kind>(object: T) -> Result<Bytes, ApiError> {
+/// The bytes to store for an object, with the JSON of its managedFields.
+pub fn stored<T: Kind>(object: T, managed: &[u8]) -> Result<Bytes, ApiError> {
     let fields = object.selectable();
     let references = object.references();
-    encode(object, fields, references).map_err(|error| {
+    encode(object, fields, references, managed).map_err(|error| {
         tracing::error!(%error, "an object cannot be encoded");
         ApiError::internal("the object cannot be encoded")
     })
@@ -139,8 +193,11 @@ impl<T: Kind> Strategy for Of<T> {
     ) -> Result<Draft, ApiError> {
         let resource = write.resource;
         let mut object: T = decode(body, resource, write.validation, warn)?;
+        let sent = object.metadata_mut().managed_fields.take();
         let generated = metadata::begin(object.metadata_mut(), write)?;
         object.default();
+        let managed = write.owners(None, &object, sent.as_deref());
+        let managed = managed.map(|managed| managed.json).unwrap_or_default();
         let name = object.metadata().name.clone().unwrap_or_default();
         if resource.namespaced {
             write.admission.namespace_takes(resource, &name, write.namespace)?;
@@ -150,7 +207,7 @@ impl<T: Kind> Strategy for Of<T> {
         write.restrict(&name, |node| object.restrict(node, None, write.part, &write.admission))?;
         let seen = Seen { requested: write.requested, payload: body };
         write.refuse(&name, &object.validate_create(&seen))?;
-        Ok(Draft { name, generated, bytes: stored(object)? })
+        Ok(Draft { name, generated, bytes: stored(object, &managed)? })
     }
 
     fn update(
@@ -162,8 +219,10 @@ impl<T: Kind> Strategy for Of<T> {
     ) -> Result<Outcome, ApiError> {
         let old: T = typed(current)?;
         let mut object: T = decode(body, write.resource, write.validation, warn)?;
+        let sent = object.metadata_mut().managed_fields.take();
         metadata::follow(object.metadata_mut(), old.metadata(), write)?;
         object.default();
+        let managed = write.owners(Some((&old, current)), &object, sent.as_deref());
         object.admit_part(&old, write.part, &write.admission)?;
         object.prepare_update(&old, write.part)?;
         write.restrict(write.name, |node| object.restrict(node, Some(&old), write.part, &write.admission))?;
@@ -173,10 +232,10 @@ impl<T: Kind> Strategy for Of<T> {
             return Ok(Outcome::Remove);
         }
         object.metadata_mut().resource_version.clone_from(&old.metadata().resource_version);
-        if object == old {
+        if object == old && managed.as_ref().is_none_or(|managed| managed.same_owners) {
             return Ok(Outcome::Same);
         }
-        Ok(Outcome::Put(stored(object)?))
+        Ok(Outcome::Put(stored(object, managed.as_ref().map_or(current.managed(), |managed| &managed.json))?))
     }
 
     fn edit_metadata(&self, current: &Object, edit: &dyn Fn(&mut ObjectMeta)) -> Result<Outcome, ApiError> {
@@ -192,7 +251,7 @@ impl<T: Kind> Strategy for Of<T> {
         if let Some(generation) = object.metadata().generation {
             object.metadata_mut().generation = Some(generation + 1);
         }
-        Ok(Outcome::Put(stored(object)?))
+        Ok(Outcome::Put(stored(object, current.managed())?))
     }
 
     fn grace_seconds(&self, current: &Object, asked: Option<i64>) -> Result<Option<i64>, ApiError> {

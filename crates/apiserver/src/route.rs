@@ -169,7 +169,8 @@ fn attributes(user: User, target: &Target, query: &Query, path: &str) -> Attribu
     }
 }
 
-fn authorize(server: &Inner, asked: &Attributes) -> Result<(), ApiError> {
+/// Refuses what the user may not do.
+pub fn authorize(server: &Inner, asked: &Attributes) -> Result<(), ApiError> {
     match server.authorizer.authorize(asked) {
         Decision::Allow => Ok(()),
         Decision::Deny { message } => {

@@ -92,6 +92,25 @@ pub fn canonical(definition: &str) -> &str {
     definition
 }
 
+/// Every definition that has a row or leads to another one, with its rows and where its fields lead.
+pub(crate) fn definitions() -> impl Iterator<Item = (&'static str, &'static [FieldRule], Leads)> {
+    let mut names: Vec<&'static str> = rules::RULES.iter().map(|(name, _)| *name).collect();
+    names.extend(rules::ATOMIC_DEFINITIONS);
+    for (name, fields) in graph::TABLES.into_iter().flatten() {
+        names.push(name);
+        names.extend(fields.iter().map(|(_, to)| *to));
+    }
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().map(|name| {
+        let leads = graph::TABLES.into_iter().find_map(|table| lookup(table, name)).unwrap_or_default();
+        (name, lookup(rules::RULES, name).unwrap_or_default(), leads)
+    })
+}
+
+/// Fields with the definition of their objects.
+pub(crate) type Leads = &'static [(&'static str, &'static str)];
+
 fn lookup<T>(table: &'static [(&str, &'static [T])], definition: &str) -> Option<&'static [T]> {
     table.binary_search_by(|(name, _)| (*name).cmp(definition)).ok().map(|at| table[at].1)
 }

@@ -4,8 +4,8 @@
 //! HTTP, storage, defaulting or validation. The API server reads the current object, calls [`apply`], then
 //! decodes, defaults, admits and validates the answer like any other update.
 //!
-//! What it does not know: who sent the patch, and which fields the sender owns. Server-side apply is a fourth
-//! [`PatchKind`] with its own owner records; it will use the same [`keys`] to identify list items.
+//! What it does not know: who sent the patch, and which fields the sender owns. Server-side apply and the tracking of
+//! owners are [`managed`]'s, which uses the same [`keys`] to identify list items.
 //!
 //! Invariants: pure and deterministic; `current` is never changed; bad input is an error, never a panic.
 //!
@@ -13,6 +13,7 @@
 
 mod json;
 pub mod keys;
+pub mod managed;
 mod merge;
 mod strategic;
 
@@ -35,7 +36,7 @@ pub enum PatchKind {
 }
 
 impl PatchKind {
-    /// Every kind, in the order in which a 415 answer lists their media types.
+    /// Every kind, in the order in which a 415 answer lists their media types; after them it lists an apply's.
     pub const ALL: [PatchKind; 3] = [PatchKind::Json, PatchKind::Merge, PatchKind::Strategic];
 
     /// The kind that a `Content-Type` names; parameters such as `charset` are ignored.

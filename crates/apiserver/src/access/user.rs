@@ -65,6 +65,18 @@ impl User {
         self.groups.iter().any(|own| own == group)
     }
 
+    /// The program that acts as this user, where the name says so: `kube-scheduler`, or `kubelet` on every node.
+    pub fn component(&self) -> Option<&str> {
+        if self.node_name().is_some() {
+            return Some("kubelet");
+        }
+        match self.name.strip_prefix("system:")? {
+            "apiserver" => Some("kube-apiserver"),
+            name if name.contains(':') => None,
+            name => Some(name),
+        }
+    }
+
     /// The node whose agent this is: the name says so and the group confirms it.
     pub fn node_name(&self) -> Option<&str> {
         let node = self.name.strip_prefix(NODE_USER_PREFIX)?;

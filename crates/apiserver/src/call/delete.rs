@@ -184,7 +184,11 @@ impl Stored<'_> {
             mark_deleted(&mut namespace.metadata, self.call.now(), 0);
             namespace.metadata.deletion_grace_period_seconds = None;
             namespace.status.get_or_insert_default().phase = Some("Terminating".to_owned());
-            return Ok(if holds(&namespace) { Outcome::Put(stored(namespace)?) } else { Outcome::Remove });
+            return Ok(if holds(&namespace) {
+                Outcome::Put(stored(namespace, current.managed())?)
+            } else {
+                Outcome::Remove
+            });
         }
         if holds(&namespace) {
             let why = "The system is ensuring all content is removed from this namespace.  Upon completion, this namespace will automatically be purged by the system.";

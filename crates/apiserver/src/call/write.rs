@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use http::{Response, StatusCode};
-use patch::{PatchErrorClass, PatchKind};
+use patch::{PatchErrorClass, PatchKind, managed};
 use serde_json::Value;
 use store::{Expect, Revision};
 
@@ -91,13 +92,18 @@ impl Stored<'_> {
     }
 
     pub(super) async fn patch(&self, body: Bytes, part: Part) -> Result<Response<Body>, ApiError> {
-        let options = WriteOptions::parse(&self.call.query, "PatchOptions")?;
         let content_type = self.call.headers.get(http::header::CONTENT_TYPE);
         let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if content_type.split(';').next().unwrap_or_default().trim() == managed::CONTENT_TYPE {
+            // Boxed: it is large, and every other write would carry its size.
+            return self.apply(body, part).boxed().await;
+        }
         let Some(kind) = PatchKind::from_content_type(content_type) else {
-            let accepted: Vec<&str> = PatchKind::ALL.iter().map(|kind| kind.content_type()).collect();
+            let mut accepted: Vec<&str> = PatchKind::ALL.iter().map(|kind| kind.content_type()).collect();
+            accepted.push(managed::CONTENT_TYPE);
             return Err(ApiError::unsupported_media_type(&accepted));
         };
+        let options = WriteOptions::parse(&self.call.query, "PatchOptions")?;
         let document: Value = serde_json::from_slice(&body)
             .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
         let name = self.call.target.name.as_str();
@@ -118,8 +124,10 @@ impl Stored<'_> {
 
     /// The whole object that a patch makes, as stored.
     fn patched(&self, current: &Object, kind: PatchKind, document: &Value) -> Result<Payload, ApiError> {
-        let value: Value = serde_json::from_slice(&current.json())
-            .map_err(|_| ApiError::internal("the stored object is damaged"))?;
+        // Most patches do not speak of managedFields, which then need not be read.
+        let json = if speaks_of_managers(kind, document) { current.json() } else { current.bare() };
+        let value: Value =
+            serde_json::from_slice(&json).map_err(|_| ApiError::internal("the stored object is damaged"))?;
         let value = legacy::from_storage(self.call.resource, value);
         let patched = patch::apply(kind, self.call.resource.definition, &value, document).map_err(
             |error| match error.class() {
@@ -134,7 +142,7 @@ impl Stored<'_> {
     }
 
     /// Stores what an update came to; nothing if the object changed meanwhile.
-    async fn settle(
+    pub(super) async fn settle(
         &self,
         name: &str,
         current: &Arc<Object>,
@@ -172,5 +180,22 @@ impl Stored<'_> {
         }
         let value = payload.into_value(self.call.resource.kind)?;
         Ok(Payload::Value(legacy::to_storage(self.call.resource, value)))
+    }
+}
+
+/// Whether a patch may read or change managedFields.
+fn speaks_of_managers(kind: PatchKind, document: &Value) -> bool {
+    match kind {
+        PatchKind::Merge | PatchKind::Strategic => {
+            document.pointer("/metadata/managedFields").is_some()
+                || document.pointer("/metadata/$patch").is_some()
+                || document.get("$patch").is_some()
+        }
+        PatchKind::Json => document.as_array().into_iter().flatten().any(|operation| {
+            ["path", "from"]
+                .iter()
+                .filter_map(|field| operation.get(field)?.as_str())
+                .any(|path| matches!(path, "" | "/metadata") || path.starts_with("/metadata/managedFields"))
+        }),
     }
 }

@@ -14,7 +14,7 @@ use crate::openapi;
 
 /// A type as far as JSON can miss it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Type {
+pub(super) enum Type {
     String,
     Bool,
     Int32,
@@ -31,14 +31,18 @@ enum Type {
 }
 
 /// Fields by name, of each definition that has any.
-type Definitions = BTreeMap<String, BTreeMap<String, Type>>;
+pub(super) type Definitions = BTreeMap<String, BTreeMap<String, Type>>;
 
 /// The first value of `body` that does not have its field's type: upstream's text. Nothing where the schema sees no fault.
 pub fn told(definition: &str, body: &Value) -> Option<String> {
-    static DEFINITIONS: OnceLock<Definitions> = OnceLock::new();
-    let definitions = DEFINITIONS.get_or_init(|| read(&openapi::definitions()));
     let root = Type::Object(definition.to_owned());
-    Walk { definitions, path: Vec::new(), within: "" }.value(&root, body).err()
+    Walk { definitions: definitions(), path: Vec::new(), within: "" }.value(&root, body).err()
+}
+
+/// Those of all served kinds.
+pub(super) fn definitions() -> &'static Definitions {
+    static DEFINITIONS: OnceLock<Definitions> = OnceLock::new();
+    DEFINITIONS.get_or_init(|| read(&openapi::definitions()))
 }
 
 fn read(schemas: &BTreeMap<String, Value>) -> Definitions {

@@ -5,8 +5,12 @@ use api::scheme::{RESOURCES, Resource, Subresource};
 use super::schemas::{DELETE_OPTIONS, PATCH, STATUS, list_definition};
 
 /// Media types of PATCH bodies.
-pub(super) const PATCH_TYPES: [&str; 3] =
-    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+pub(super) const PATCH_TYPES: [&str; 4] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+];
 
 /// A query parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

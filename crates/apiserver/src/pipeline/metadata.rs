@@ -35,7 +35,6 @@ pub fn begin(meta: &mut ObjectMeta, write: &Write<'_>) -> Result<bool, ApiError>
     meta.deletion_grace_period_seconds = None;
     meta.generation = None;
     meta.self_link = None;
-    meta.managed_fields = None;
     Ok(generated)
 }
 
@@ -70,7 +69,6 @@ pub fn follow(meta: &mut ObjectMeta, old: &ObjectMeta, write: &Write<'_>) -> Res
         meta.generate_name.clone_from(&old.generate_name);
     }
     meta.self_link = None;
-    meta.managed_fields = None;
     Ok(())
 }
 

@@ -80,9 +80,9 @@ async fn refusals_have_upstreams_reasons_and_words() {
         (
             "PATCH",
             "/api/v1/namespaces/default/configmaps/a",
-            "application/apply-patch+yaml",
+            "application/xml",
             "{}".into(),
-            "415 UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json",
+            "415 UnsupportedMediaType: the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml",
         ),
         (
             "POST",

@@ -27,6 +27,8 @@ const fn primitives(field: &'static str) -> FieldRule {
 
 /// Rows of fields, by definition.
 pub(super) static RULES: &[(&str, &[FieldRule])] = &[
+    // Free-form, and owned as a whole (`__untyped_atomic_` in upstream's schema).
+    ("io.k8s.api.apps.v1.ControllerRevision", &[field("data", AtomicMap)]),
     ("io.k8s.api.apps.v1.DaemonSetStatus", &[merged("conditions", "type", MapList(&["type"]))]),
     ("io.k8s.api.authentication.v1.TokenReviewSpec", &[field("audiences", AtomicList)]),
     ("io.k8s.api.authentication.v1.TokenReviewStatus", &[field("audiences", AtomicList)]),
