@@ -8,6 +8,10 @@ pub const FAILED: &str = "Failed";
 
 /// Client certificates that the API server accepts.
 pub const KUBE_APISERVER_CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
+/// By which nodes are known to the API server.
+pub const KUBE_APISERVER_CLIENT_KUBELET_SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";
+/// By which the API server knows nodes.
+pub const KUBELET_SERVING_SIGNER: &str = "kubernetes.io/kubelet-serving";
 /// What v1beta1 gave requests without a signer; v1 refuses it.
 pub const LEGACY_UNKNOWN_SIGNER: &str = "kubernetes.io/legacy-unknown";
 

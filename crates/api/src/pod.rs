@@ -2,6 +2,7 @@
 //!
 //! Answers come from the object alone and from `now`; nothing here decides what to do about them.
 
+mod references;
 mod resources;
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,6 +11,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodCondition, PodSpec, Tolerati
 use crate::meta::Meta;
 use crate::well_known::{self, pod_annotation, pod_condition, pod_phase, restart_policy};
 
+pub use references::{environments, secret_names, volume_secrets};
 pub use resources::{QosClass, Resources, limits, qos_class, requests, spec_limits, spec_requests};
 
 /// A port of the node that a Pod occupies.

@@ -1,10 +1,11 @@
 //! What the cluster adds to or refuses in a write, beyond the object itself.
 //!
-//! Upstream's default chain as far as these kinds need it: NamespaceLifecycle, ServiceAccount (name only),
+//! Upstream's default chain as far as these kinds need it: NamespaceLifecycle, ServiceAccount, RuntimeClass,
 //! TaintNodesByCondition (in the node's own strategy), Priority, DefaultTolerationSeconds, NodeRestriction. It reads other
 //! objects from the windows and waits for nothing.
 
 pub mod priority;
+pub mod runtime_class;
 pub mod service_account;
 pub mod toleration;
 

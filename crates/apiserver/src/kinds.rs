@@ -157,6 +157,7 @@ pub fn reference(kind: Referenced, name: &str) -> String {
         Referenced::Secret => "secret",
         Referenced::ConfigMap => "configmap",
         Referenced::ServiceAccount => "serviceaccount",
+        Referenced::VolumeClaim => "claim",
         Referenced::Pod => "pod",
     };
     format!("{kind}/{name}")

@@ -85,3 +85,6 @@ pub const FRESH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Events handed to one watcher in one body frame at most, so that one busy watcher does not starve others.
 pub const WATCH_BATCH_EVENTS_MAX: usize = 256;
+
+/// Time that a Pod's creation waits for its namespace's default account: ten looks of 150 ms, as upstream.
+pub const ACCOUNT_WAIT_MAX: Duration = Duration::from_millis(1_500);

@@ -23,6 +23,8 @@ use crate::legacy;
 use crate::object::{Object, encode};
 use crate::options::FieldValidation;
 
+pub use metadata::generate_name;
+
 /// What a write is about.
 pub struct Write<'a> {
     /// As stored.

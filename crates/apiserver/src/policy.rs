@@ -68,13 +68,11 @@ pub struct Pods(pub Arc<Windows>);
 impl PodReferences for Pods {
     fn refers(&self, node: &str, kind: Referenced, namespace: &str, name: &str) -> bool {
         let Some(window) = self.0.window("pods") else { return false };
-        let on_node = |object: &crate::object::Object| object.header.field("spec.nodeName") == Some(node);
         if kind == Referenced::Pod {
-            return window.get(&format!("{namespace}/{name}")).is_some_and(|pod| on_node(&pod));
+            let pod = window.get(&format!("{namespace}/{name}"));
+            return pod.is_some_and(|pod| pod.header.field("spec.nodeName") == Some(node));
         }
         let wanted = reference(kind, name);
-        window.any(&format!("{namespace}/"), |object| {
-            on_node(object) && object.header.references.contains(&wanted)
-        })
+        window.any_on_node(node, &format!("{namespace}/"), |pod| pod.header.references.contains(&wanted))
     }
 }

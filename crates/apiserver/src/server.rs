@@ -9,6 +9,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -96,6 +97,8 @@ pub struct Inner {
     pub(crate) fairness: Fairness,
     /// Answers by verb, resource and code.
     pub(crate) counted: Mutex<BTreeMap<(&'static str, String, u16), u64>>,
+    /// The built-in roles are stored; until then the policy is theirs alone, and not worked out at each of them.
+    pub(crate) policy_is_stored: AtomicBool,
     /// Ends watches and the background tasks.
     pub(crate) ending: Shutdown,
 }
@@ -129,6 +132,7 @@ impl Server {
             watches: OpenWatches::default(),
             fairness: Fairness::new(),
             counted: Mutex::default(),
+            policy_is_stored: AtomicBool::new(false),
             ending,
         });
         // The tasks outlive `ending`: windows are fed until the last request of the drain has been answered.
@@ -139,6 +143,8 @@ impl Server {
         let suspects = inner.allotment.sweep(&*inner.store, &inner.windows, &none).await;
         let suspects = suspects.map_err(StartError::Read)?;
         bootstrap::run(&inner).await?;
+        inner.policy_is_stored.store(true, Ordering::Release);
+        inner.refresh_policy();
         tokio::spawn(allotment::run(Arc::clone(&inner), suspects, tasks.clone()));
         tokio::spawn(own_service::run(Arc::clone(&inner), tasks.clone()));
         tokio::spawn(policy::follow(Arc::clone(&inner), tasks.clone()));
@@ -187,6 +193,9 @@ impl Server {
 impl Inner {
     /// Reads roles and bindings again.
     pub(crate) fn refresh_policy(&self) {
+        if !self.policy_is_stored.load(Ordering::Acquire) {
+            return;
+        }
         self.authorizer.replace(policy::read(&self.windows));
     }
 }

@@ -9,7 +9,7 @@ mod feed;
 mod past;
 mod ring;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -45,6 +45,8 @@ pub struct Window {
 
 struct State {
     objects: BTreeMap<Arc<str>, Arc<Object>>,
+    /// The keys of the objects whose `spec.nodeName` is this.
+    on_node: HashMap<Box<str>, BTreeSet<Arc<str>>>,
     ring: Ring,
     /// The last event's revision, or that of the scan.
     revision: Revision,
@@ -97,7 +99,12 @@ impl Windows {
 
 impl Window {
     fn new(plural: &'static str, applied: watch::Receiver<u64>) -> Window {
-        let state = State { objects: BTreeMap::new(), ring: Ring::new(Revision(0)), revision: Revision(0) };
+        let state = State {
+            objects: BTreeMap::new(),
+            on_node: HashMap::new(),
+            ring: Ring::new(Revision(0)),
+            revision: Revision(0),
+        };
         Window { plural, state: RwLock::new(state), applied, wakes: AtomicU64::new(0) }
     }
 
@@ -114,9 +121,11 @@ impl Window {
         View { revision: state.revision.max(applied), objects }
     }
 
-    /// Whether any object whose key begins with `prefix` is wanted.
-    pub fn any(&self, prefix: &str, wanted: impl Fn(&Object) -> bool) -> bool {
-        range(&self.state.read().objects, prefix).any(|object| wanted(object))
+    /// Whether any object on this node whose key begins with `prefix` is wanted. Only the node's own are looked at.
+    pub fn any_on_node(&self, node: &str, prefix: &str, wanted: impl Fn(&Object) -> bool) -> bool {
+        let state = self.state.read();
+        let own = state.on_node.get(node).into_iter().flatten().filter(|key| key.starts_with(prefix));
+        own.filter_map(|key| state.objects.get(key)).any(|object| wanted(object))
     }
 
     pub fn count(&self) -> usize {
@@ -127,6 +136,41 @@ impl Window {
     pub fn wakes(&self) -> u64 {
         self.wakes.load(Ordering::Relaxed)
     }
+}
+
+impl State {
+    fn put(&mut self, object: &Arc<Object>) {
+        let replaced = self.objects.insert(Arc::clone(&object.key), Arc::clone(object));
+        let node = node_of(object);
+        let before = replaced.as_deref().and_then(node_of);
+        if before == node {
+            return;
+        }
+        self.off_node(before, &object.key);
+        if let Some(node) = node {
+            self.on_node.entry(node.into()).or_default().insert(Arc::clone(&object.key));
+        }
+    }
+
+    fn remove(&mut self, key: &str) {
+        if let Some(object) = self.objects.remove(key) {
+            self.off_node(node_of(&object), key);
+        }
+    }
+
+    fn off_node(&mut self, node: Option<&str>, key: &str) {
+        let Some(node) = node else { return };
+        if let Some(keys) = self.on_node.get_mut(node) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.on_node.remove(node);
+            }
+        }
+    }
+}
+
+fn node_of(object: &Object) -> Option<&str> {
+    object.header.field("spec.nodeName").filter(|node| !node.is_empty())
 }
 
 fn range<'a>(

@@ -4,12 +4,16 @@
 //! the [`Context`]: the client, the clock and the caches of Pods, Nodes and Namespaces. Which of them run is
 //! [`Options::which`]. Upstream: kube-controller-manager.
 
+pub mod account_tokens;
+pub mod bootstrap_tokens;
+pub mod certificates;
 pub mod daemonset;
 pub mod garbage_collector;
 mod kinds;
 pub mod namespace;
 pub mod node_lifecycle;
 pub mod pod_gc;
+pub mod role_aggregation;
 pub mod root_ca;
 mod selection;
 pub mod service_account;
@@ -46,10 +50,16 @@ pub enum Controller {
     Namespace,
     ServiceAccount,
     RootCa,
+    RoleAggregation,
+    CertificateApproving,
+    CertificateSigning,
+    CertificateCleaner,
+    TokenCleaner,
+    AccountTokens,
 }
 
 impl Controller {
-    pub const ALL: [Controller; 7] = [
+    pub const ALL: [Controller; 13] = [
         Controller::DaemonSet,
         Controller::GarbageCollector,
         Controller::NodeLifecycle,
@@ -57,6 +67,12 @@ impl Controller {
         Controller::Namespace,
         Controller::ServiceAccount,
         Controller::RootCa,
+        Controller::RoleAggregation,
+        Controller::CertificateApproving,
+        Controller::CertificateSigning,
+        Controller::CertificateCleaner,
+        Controller::TokenCleaner,
+        Controller::AccountTokens,
     ];
 }
 
@@ -66,6 +82,8 @@ pub struct Options {
     pub which: BTreeSet<Controller>,
     /// The certificate that Pods are to trust, as PEM, for each namespace's `kube-root-ca.crt`.
     pub root_ca_pem: Option<String>,
+    /// What signs certificate requests; without it nothing does.
+    pub signing: Option<Arc<certificates::authority::Authority>>,
     /// Where several processes run controllers: only the one that leads acts. `None`: this is the only one.
     pub election: Option<Candidacy>,
     pub clock: Arc<dyn Clock>,
@@ -76,6 +94,7 @@ impl Default for Options {
         Options {
             which: Controller::ALL.into(),
             root_ca_pem: None,
+            signing: None,
             election: None,
             clock: SystemClock::shared(),
         }
@@ -169,6 +188,28 @@ async fn act(client: Client, options: &Options, shutdown: Shutdown) {
             Controller::RootCa => {
                 let Some(pem) = options.root_ca_pem.clone() else { continue };
                 tasks.supervise("root ca", move || root_ca::run(context.clone(), pem.clone()));
+            }
+            Controller::RoleAggregation => {
+                tasks.supervise("role aggregation", move || role_aggregation::run(context.clone()));
+            }
+            Controller::CertificateApproving => {
+                tasks.supervise("certificate approver", move || certificates::approver::run(context.clone()));
+            }
+            Controller::CertificateSigning => {
+                let Some(authority) = options.signing.clone() else { continue };
+                tasks.supervise("certificate signer", move || {
+                    certificates::signer::run(context.clone(), Arc::clone(&authority))
+                });
+            }
+            Controller::CertificateCleaner => {
+                tasks.supervise("certificate cleaner", move || certificates::cleaner::run(context.clone()));
+            }
+            Controller::AccountTokens => {
+                let pem = options.root_ca_pem.clone();
+                tasks.supervise("account tokens", move || account_tokens::run(context.clone(), pem.clone()));
+            }
+            Controller::TokenCleaner => {
+                tasks.supervise("token cleaner", move || bootstrap_tokens::run(context.clone()));
             }
         }
     }

@@ -19,6 +19,12 @@ impl Controller {
             Controller::Namespace => "namespace-controller",
             Controller::ServiceAccount => "serviceaccount-controller",
             Controller::RootCa => "root-ca-certificate-publisher-controller",
+            Controller::RoleAggregation => "clusterrole-aggregation-controller",
+            Controller::CertificateApproving => "certificatesigningrequest-approving-controller",
+            Controller::CertificateSigning => "certificatesigningrequest-signing-controller",
+            Controller::CertificateCleaner => "certificatesigningrequest-cleaner-controller",
+            Controller::TokenCleaner => "token-cleaner-controller",
+            Controller::AccountTokens => "serviceaccount-token-controller",
         }
     }
 
@@ -29,6 +35,11 @@ impl Controller {
             "nodelifecycle" => Some(Controller::NodeLifecycle),
             "podgc" => Some(Controller::PodGc),
             "root-ca-cert-publisher" => Some(Controller::RootCa),
+            "csrapproving" => Some(Controller::CertificateApproving),
+            "csrsigning" => Some(Controller::CertificateSigning),
+            "csrcleaner" => Some(Controller::CertificateCleaner),
+            "serviceaccount-token" => Some(Controller::AccountTokens),
+            "tokencleaner" => Some(Controller::TokenCleaner),
             _ => None,
         };
         let is = |controller: &Controller| {

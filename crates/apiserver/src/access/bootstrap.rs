@@ -1,15 +1,17 @@
 //! The roles and bindings that a new cluster begins with, as data.
 //!
-//! The names, rules, labels and subjects are upstream's (plugin/pkg/auth/authorizer/rbac/bootstrappolicy),
-//! those of them that our components, `kubectl` and Helm meet, with the resources that we serve or proxy.
+//! The names, rules, labels and subjects are upstream's (plugin/pkg/auth/authorizer/rbac/bootstrappolicy), those of
+//! kinds that are not served included: what is installed for them binds these roles.
 //! Every object carries `kubernetes.io/bootstrapping: rbac-defaults` and the annotation
 //! `rbac.authorization.kubernetes.io/autoupdate: "true"`.
 
 mod controllers;
+pub mod reconcile;
 mod rules;
 
 use std::collections::BTreeMap;
 
+use api::well_known::namespace::{KUBE_PUBLIC, KUBE_SYSTEM};
 use k8s_openapi::api::rbac::v1::{
     AggregationRule, ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
 };
@@ -19,6 +21,7 @@ use super::rbac::PolicyObjects;
 use super::token::ACCOUNTS_GROUP;
 use super::user::{AUTHENTICATED, CONTROLLERS_USER, MASTERS, SCHEDULER_USER, UNAUTHENTICATED};
 
+use rules::READ;
 pub use rules::node_rules;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
@@ -35,40 +38,50 @@ pub fn objects() -> PolicyObjects {
     for (role, aggregate_to, rules) in rules::cluster_roles() {
         cluster_roles.push(cluster_role(role, aggregate_to, rules));
     }
-    let mut cluster_role_bindings = vec![
-        cluster_role_binding("cluster-admin", &[group(MASTERS)]),
-        cluster_role_binding("system:basic-user", &[group(AUTHENTICATED)]),
-        cluster_role_binding("system:discovery", &[group(AUTHENTICATED)]),
-        cluster_role_binding("system:kube-controller-manager", &[user(CONTROLLERS_USER)]),
-        cluster_role_binding("system:kube-scheduler", &[user(SCHEDULER_USER)]),
-        // Nodes are authorized by the node authorizer; the binding exists, without subjects, as upstream.
-        cluster_role_binding("system:node", &[]),
-        cluster_role_binding("system:service-account-issuer-discovery", &[group(ACCOUNTS_GROUP)]),
-        cluster_role_binding("system:public-info-viewer", &[group(AUTHENTICATED), group(UNAUTHENTICATED)]),
-    ];
-    for (controller, rules) in controllers::rules() {
+    let mut cluster_role_bindings = people_and_components();
+    for (controller, rules) in controllers::ours() {
         let name = format!("system:controller:{controller}");
         cluster_roles.push(cluster_role(&name, &[], rules));
-        let account = service_account(controller, "kube-system");
+        let account = service_account(controller, KUBE_SYSTEM);
         // DIFFERS(RBAC): our controllers share one client certificate, so its user holds each
         // controller's role beside the service account that upstream's controller manager impersonates.
         cluster_role_bindings.push(cluster_role_binding(&name, &[account, user(CONTROLLERS_USER)]));
     }
+    for (controller, rules) in controllers::of_others() {
+        let name = format!("system:controller:{controller}");
+        cluster_roles.push(cluster_role(&name, &[], rules));
+        cluster_role_bindings.push(cluster_role_binding(&name, &[service_account(controller, KUBE_SYSTEM)]));
+    }
     cluster_roles.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
     cluster_role_bindings.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-    PolicyObjects {
-        roles: leader_locks().map(|(role, _)| role).collect(),
-        cluster_roles,
-        role_bindings: leader_locks().map(|(_, binding)| binding).collect(),
-        cluster_role_bindings,
-    }
+    let (roles, role_bindings) = namespaced().into_iter().unzip();
+    PolicyObjects { roles, cluster_roles, role_bindings, cluster_role_bindings }
 }
 
-/// `resources` is a space-separated list for one rule.
+fn people_and_components() -> Vec<ClusterRoleBinding> {
+    vec![
+        cluster_role_binding("cluster-admin", &[group(MASTERS)]),
+        cluster_role_binding("system:monitoring", &[group("system:monitoring")]),
+        cluster_role_binding("system:basic-user", &[group(AUTHENTICATED)]),
+        cluster_role_binding("system:discovery", &[group(AUTHENTICATED)]),
+        cluster_role_binding("system:public-info-viewer", &[group(AUTHENTICATED), group(UNAUTHENTICATED)]),
+        cluster_role_binding("system:kube-controller-manager", &[user(CONTROLLERS_USER)]),
+        cluster_role_binding("system:kube-scheduler", &[user(SCHEDULER_USER)]),
+        cluster_role_binding("system:volume-scheduler", &[user(SCHEDULER_USER)]),
+        cluster_role_binding("system:kube-dns", &[service_account("kube-dns", KUBE_SYSTEM)]),
+        cluster_role_binding("system:node-proxier", &[user("system:kube-proxy")]),
+        // Nodes are authorized by the node authorizer; the binding exists, without subjects, as upstream.
+        cluster_role_binding("system:node", &[]),
+        cluster_role_binding("system:service-account-issuer-discovery", &[group(ACCOUNTS_GROUP)]),
+    ]
+}
+
+/// Space-separated lists for one rule.
 fn rule(verbs: &str, group: &str, resources: &str) -> PolicyRule {
     PolicyRule {
         verbs: words(verbs),
-        api_groups: Some(vec![group.to_owned()]),
+        // The core group has no name.
+        api_groups: Some(if group.is_empty() { vec![String::new()] } else { words(group) }),
         resources: Some(words(resources)),
         ..PolicyRule::default()
     }
@@ -164,23 +177,72 @@ fn service_account(name: &str, namespace: &str) -> Subject {
     }
 }
 
-/// Upstream's roles in `kube-system` for the election locks and the configuration for extension servers.
-fn leader_locks() -> impl Iterator<Item = (Role, RoleBinding)> {
-    let locks = [
-        ("system::leader-locking-kube-controller-manager", "kube-controller-manager", CONTROLLERS_USER),
-        ("system::leader-locking-kube-scheduler", "kube-scheduler", SCHEDULER_USER),
+/// Roles in one namespace each, with their bindings: election locks, the configuration for extension servers, bootstrap
+/// tokens.
+fn namespaced() -> Vec<(Role, RoleBinding)> {
+    let locks = || {
+        let verbs = "create get list update watch";
+        vec![
+            rule(verbs, "coordination.k8s.io", "leases"),
+            rule(verbs, "coordination.k8s.io", "leasecandidates"),
+        ]
+    };
+    let own_account = |name: &str| vec![service_account(name, KUBE_SYSTEM)];
+    let mut controllers = vec![user(CONTROLLERS_USER)];
+    controllers.extend(own_account("kube-controller-manager"));
+    controllers.extend(own_account("leader-election-controller"));
+    let mut schedulers = vec![user(SCHEDULER_USER)];
+    schedulers.extend(own_account("kube-scheduler"));
+    let mut all = vec![
+        in_namespace(KUBE_SYSTEM, "system::leader-locking-kube-controller-manager", locks(), controllers),
+        in_namespace(KUBE_SYSTEM, "system::leader-locking-kube-scheduler", locks(), schedulers),
+        in_namespace(
+            KUBE_PUBLIC,
+            "system:controller:bootstrap-signer",
+            vec![
+                rule(READ, "", "configmaps"),
+                named(rule("update", "", "configmaps"), "cluster-info"),
+                events("create patch update"),
+            ],
+            own_account("bootstrap-signer"),
+        ),
+        in_namespace(
+            KUBE_SYSTEM,
+            "system:controller:bootstrap-signer",
+            vec![rule(READ, "", "secrets")],
+            own_account("bootstrap-signer"),
+        ),
+        in_namespace(
+            KUBE_SYSTEM,
+            "system:controller:cloud-provider",
+            vec![rule("create get list watch", "", "configmaps")],
+            own_account("cloud-provider"),
+        ),
+        in_namespace(
+            KUBE_SYSTEM,
+            "system:controller:token-cleaner",
+            vec![rule("delete get list watch", "", "secrets"), events("create patch update")],
+            own_account("token-cleaner"),
+        ),
     ];
-    locks.into_iter().map(|(name, lock, holder)| {
-        let metadata = metadata(name, Some("kube-system"));
-        let rules = vec![
-            rule("watch", "", "configmaps"),
-            named(rule("get update", "", "configmaps"), lock),
-            rule("create", "coordination.k8s.io", "leases"),
-            named(rule("get list update watch", "coordination.k8s.io", "leases"), lock),
-        ];
-        let role = Role { metadata: metadata.clone(), rules: Some(rules) };
-        let binding =
-            RoleBinding { metadata, role_ref: role_ref("Role", name), subjects: Some(vec![user(holder)]) };
-        (role, binding)
-    })
+    let reader = "extension-apiserver-authentication-reader";
+    let rules = vec![named(rule(READ, "", "configmaps"), "extension-apiserver-authentication")];
+    let (role, mut binding) =
+        in_namespace(KUBE_SYSTEM, reader, rules, vec![user(CONTROLLERS_USER), user(SCHEDULER_USER)]);
+    // The one binding that is not named as its role is.
+    binding.metadata.name = Some(format!("system::{reader}"));
+    all.push((role, binding));
+    all
+}
+
+fn in_namespace(
+    namespace: &str,
+    name: &str,
+    rules: Vec<PolicyRule>,
+    subjects: Vec<Subject>,
+) -> (Role, RoleBinding) {
+    let metadata = metadata(name, Some(namespace));
+    let role = Role { metadata: metadata.clone(), rules: Some(rules) };
+    let binding = RoleBinding { metadata, role_ref: role_ref("Role", name), subjects: Some(subjects) };
+    (role, binding)
 }

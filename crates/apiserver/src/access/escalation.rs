@@ -44,6 +44,12 @@ pub fn confirm_none(user: &User, held: &UserRules, granted: &[PolicyRule]) -> Re
     Err(Escalation { missing, message })
 }
 
+/// The rules, as few as say it, that allow what `held` does not of `wanted`.
+pub fn uncovered(held: &[PolicyRule], wanted: &[PolicyRule]) -> Vec<PolicyRule> {
+    let singles = wanted.iter().flat_map(break_down);
+    compact(&singles.filter(|single| !held.iter().any(|rule| covers(rule, single))).collect::<Vec<_>>())
+}
+
 /// Rules with one verb and one group and resource (and name), or one verb and one URL.
 fn break_down(rule: &PolicyRule) -> Vec<PolicyRule> {
     let mut singles = Vec::new();

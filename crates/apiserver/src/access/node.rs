@@ -1,9 +1,9 @@
 //! What a node's agent may ask for: only what the Pods bound to its node need.
 //!
 //! Matches upstream's node authorizer (plugin/pkg/auth/authorizer/node, with selectors as in 1.34 and
-//! later): secrets, config maps and service accounts only if a Pod on the node names them, Pods and Nodes
-//! only its own, its own lease; everything else by the static rules of the role `system:node`. What a
-//! permitted write may contain is [`restriction`](super::restriction)'s matter. Which Pods there are is
+//! later): secrets, config maps, service accounts and claims only if a Pod on the node names them, Pods, Nodes, leases and
+//! CSINodes only its own; everything else by the static rules of the role `system:node`. Volumes, attachments and
+//! resource slices are not served, so none belongs to a node. What a permitted write may contain is [`restriction`](super::restriction)'s matter. Which Pods there are is
 //! asked through [`PodReferences`].
 
 use std::sync::LazyLock;
@@ -21,6 +21,7 @@ pub enum Referenced {
     Secret,
     ConfigMap,
     ServiceAccount,
+    VolumeClaim,
     /// The Pod itself.
     Pod,
 }
@@ -52,10 +53,16 @@ pub fn authorize(attributes: &Attributes, pods: &dyn PodReferences) -> Opinion {
         ("", "serviceaccounts") => service_account(attributes, node, pods),
         ("", "pods") => pod(attributes, node, pods),
         ("", "nodes") => own_node(attributes, node),
+        ("", "persistentvolumeclaims") => volume_claim(attributes, node, pods),
+        ("", "persistentvolumes")
+        | ("resource.k8s.io", "resourceclaims")
+        | ("storage.k8s.io", "volumeattachments") => of_no_node(attributes, node),
+        ("resource.k8s.io", "resourceslices") => resource_slice(attributes, node),
         ("coordination.k8s.io", "leases") => lease(attributes, node),
+        ("storage.k8s.io", "csinodes") => csi_node(attributes, node),
         _ => Some(by_rules(attributes)),
     };
-    decided.unwrap_or_else(|| by_rules(attributes))
+    decided.unwrap_or_else(|| Opinion::None(String::new()))
 }
 
 fn by_rules(attributes: &Attributes) -> Opinion {
@@ -82,7 +89,56 @@ fn related(
     if pods.refers(node, kind, &attributes.namespace, &attributes.name) {
         return Some(Opinion::Allow);
     }
+    unrelated(node)
+}
+
+fn unrelated(node: &str) -> Option<Opinion> {
     no(format!("no relationship found between node '{node}' and this object"))
+}
+
+/// Why a request is not a `get` of one object, if it is not.
+fn not_one(attributes: &Attributes) -> Option<Opinion> {
+    match (attributes.verb.as_str(), attributes.subresource.as_str()) {
+        ("get", "") if attributes.name.is_empty() => no("No Object name found"),
+        ("get", "") => None,
+        ("get", _) => no("cannot get subresource"),
+        _ => no("can only get individual resources of this type"),
+    }
+}
+
+/// Objects that would belong to a node through others that are not served.
+fn of_no_node(attributes: &Attributes, node: &str) -> Option<Opinion> {
+    not_one(attributes).or_else(|| unrelated(node))
+}
+
+fn volume_claim(attributes: &Attributes, node: &str, pods: &dyn PodReferences) -> Option<Opinion> {
+    if attributes.subresource == "status" {
+        return match attributes.verb.as_str() {
+            "update" | "patch" => related(attributes, node, Referenced::VolumeClaim, pods),
+            _ => no("can only get/update/patch this type"),
+        };
+    }
+    not_one(attributes).or_else(|| related(attributes, node, Referenced::VolumeClaim, pods))
+}
+
+fn resource_slice(attributes: &Attributes, node: &str) -> Option<Opinion> {
+    if !attributes.subresource.is_empty() {
+        return no("cannot authorize ResourceSlice subresources");
+    }
+    match attributes.verb.as_str() {
+        "create" => Some(Opinion::Allow),
+        "get" | "update" | "patch" | "delete" => unrelated(node),
+        "watch" | "list" | "deletecollection" => {
+            let own = |(field, value): &(String, String)| field == "nodeName" && value == node;
+            if attributes.field_equals.iter().any(own) {
+                return Some(Opinion::Allow);
+            }
+            no("can only list/watch/deletecollection resourceslices with nodeName field selector")
+        }
+        _ => no(
+            "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection",
+        ),
+    }
 }
 
 fn read_referenced(
@@ -110,7 +166,7 @@ fn service_account(attributes: &Attributes, node: &str, pods: &dyn PodReferences
             return no("can only create tokens for individual service accounts");
         }
         if attributes.subresource != "token" {
-            return no("can only create token subresource of service account");
+            return no("can only create token subresource of serviceaccount");
         }
     }
     related(attributes, node, Referenced::ServiceAccount, pods)
@@ -118,14 +174,14 @@ fn service_account(attributes: &Attributes, node: &str, pods: &dyn PodReferences
 
 fn pod(attributes: &Attributes, node: &str, pods: &dyn PodReferences) -> Option<Opinion> {
     match (attributes.subresource.as_str(), attributes.verb.as_str()) {
-        ("", "get") => related(attributes, node, Referenced::Pod, pods),
+        ("", "get") => not_one(attributes).or_else(|| related(attributes, node, Referenced::Pod, pods)),
         ("", "list" | "watch") => {
             let own = |(field, value): &(String, String)| field == "spec.nodeName" && value == node;
             if attributes.field_equals.iter().any(own) {
                 return Some(Opinion::Allow);
             }
-            // Upstream's informers may also watch one Pod by name.
-            if !attributes.name.is_empty() && !attributes.namespace.is_empty() {
+            // One Pod by its name, as upstream's informers watch it.
+            if !attributes.name.is_empty() {
                 return related(attributes, node, Referenced::Pod, pods);
             }
             no("can only list/watch pods with spec.nodeName field selector")
@@ -160,6 +216,20 @@ fn lease(attributes: &Attributes, node: &str) -> Option<Opinion> {
     }
     if attributes.verb != "create" && attributes.name != node {
         return no("can only access node lease with the same name as the requesting node");
+    }
+    Some(Opinion::Allow)
+}
+
+fn csi_node(attributes: &Attributes, node: &str) -> Option<Opinion> {
+    if !matches!(attributes.verb.as_str(), "get" | "create" | "update" | "patch" | "delete") {
+        return no("can only get, create, update, patch, or delete a CSINode");
+    }
+    if !attributes.subresource.is_empty() {
+        return no("cannot authorize CSINode subresources");
+    }
+    // Whose a created one is, admission sees.
+    if attributes.verb != "create" && attributes.name != node {
+        return no("can only access CSINode with the same name as the requesting node");
     }
     Some(Opinion::Allow)
 }

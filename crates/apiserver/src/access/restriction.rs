@@ -170,6 +170,14 @@ pub fn write_lease(node: &str, namespace: &str, name: &str) -> Result<(), Restri
     Ok(())
 }
 
+/// Any write of a CSINode.
+pub fn write_csi_node(node: &str, name: &str) -> Result<(), Restricted> {
+    if name != node {
+        return refuse("can only access CSINode with the same name as the requesting node");
+    }
+    Ok(())
+}
+
 /// The Pod that a node's token request names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PodOfToken<'r> {
@@ -273,12 +281,7 @@ fn referenced(spec: &PodSpec) -> Vec<&'static str> {
     let projected = |volume: &Volume| {
         volume.projected.as_ref().and_then(|projected| projected.sources.clone()).unwrap_or_default()
     };
-    let secrets = spec.image_pull_secrets.as_ref().is_some_and(|secrets| !secrets.is_empty())
-        || volumes.iter().any(|volume| {
-            volume.secret.is_some() || projected(volume).iter().any(|source| source.secret.is_some())
-        })
-        || sources().any(|source| source.secret_key_ref.is_some())
-        || env_from().any(|source| source.secret_ref.is_some());
+    let secrets = !api::pod::secret_names(spec).is_empty();
     let config_maps = volumes.iter().any(|volume| {
         volume.config_map.is_some() || projected(volume).iter().any(|source| source.config_map.is_some())
     }) || sources().any(|source| source.config_map_key_ref.is_some())

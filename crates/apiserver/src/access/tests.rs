@@ -1,5 +1,7 @@
 //! What users may do, with upstream's roles and its texts.
 
+mod answers;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -17,6 +19,7 @@ impl PodReferences for OnePod {
             Referenced::Secret => "s",
             Referenced::ConfigMap => "c",
             Referenced::ServiceAccount => "sa",
+            Referenced::VolumeClaim => "v",
             Referenced::Pod => "web",
         };
         (node, namespace, name) == ("n1", "default", wanted)

@@ -38,6 +38,12 @@ impl Stored<'_> {
         let payload = Payload::read(&self.call.headers, body, "TokenRequest")?;
         let described = body_kind(GROUP, "TokenRequest");
         payload.expect_kind(&described)?;
+        // Go clients send an empty status along, with a time that is null.
+        let mut value = payload.into_value("TokenRequest")?;
+        if let Some(object) = value.as_object_mut() {
+            object.remove("status");
+        }
+        let payload = Payload::Value(value);
         let mut asked: TokenRequest =
             decode(&payload, &described, options.field_validation, &mut |text| self.call.warn(text))?;
         let name = self.call.target.name.as_str();

@@ -10,15 +10,17 @@ use serde_json::Value;
 use store::{Expect, Revision};
 
 use super::{Committed, Stored};
+use crate::admission::service_account;
 use crate::body::Body;
 use crate::decode::Payload;
 use crate::error::ApiError;
 use crate::kinds::Part;
 use crate::legacy;
-use crate::limits::{CONFLICT_TRIES_MAX, GENERATE_NAME_TRIES_MAX};
+use crate::limits::{ACCOUNT_WAIT_MAX, CONFLICT_TRIES_MAX, GENERATE_NAME_TRIES_MAX};
 use crate::object::Object;
 use crate::options::{FieldValidation, Persistence, WriteOptions};
 use crate::pipeline::Outcome;
+use crate::window::Lane;
 
 impl Stored<'_> {
     pub(super) async fn create(&self, body: Bytes) -> Result<Response<Body>, ApiError> {
@@ -39,7 +41,11 @@ impl Stored<'_> {
         let mut tried = String::new();
         for _ in 0..GENERATE_NAME_TRIES_MAX {
             let write = self.write(name, Part::Main, validation);
-            let draft = self.strategy.create(&write, payload, &mut |text| self.call.warn(text))?;
+            let mut made = self.strategy.create(&write, payload, &mut |text| self.call.warn(text));
+            if made.is_err() && self.account_comes().await {
+                made = self.strategy.create(&write, payload, &mut |text| self.call.warn(text));
+            }
+            let draft = made?;
             // What is told once is not told again with the next name.
             validation = FieldValidation::Ignore;
             let key = self.key(&draft.name);
@@ -63,6 +69,37 @@ impl Stored<'_> {
             return Err(ApiError::server_timeout(self.call.resource, "create", 1));
         }
         Err(ApiError::generate_name_conflict(self.call.resource, &tried))
+    }
+
+    /// Whether a Pod was refused while its namespace had no default account yet, and it has one now. A namespace and
+    /// its first Pods are often made at once, and the account is a controller's to make.
+    async fn account_comes(&self) -> bool {
+        if self.resource.plural != "pods" {
+            return false;
+        }
+        let windows = &self.call.server.windows;
+        let (Some(namespaces), Some(accounts)) =
+            (windows.window("namespaces"), windows.window("serviceaccounts"))
+        else {
+            return false;
+        };
+        let key = format!("{}/{}", self.namespace(), service_account::DEFAULT);
+        let lives = namespaces.get(self.namespace()).is_some_and(|namespace| !namespace.header.deleting);
+        if !lives || accounts.get(&key).is_some() {
+            return false;
+        }
+        let name = Lane::Name(service_account::DEFAULT.to_owned());
+        let (_, mut cursor) = accounts.watch_from_now(name, "", |_| false);
+        let comes = async {
+            while accounts.get(&key).is_none() {
+                cursor.woken().await;
+                if cursor.read(usize::MAX).is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        tokio::time::timeout(ACCOUNT_WAIT_MAX, comes).await.unwrap_or(false)
     }
 
     pub(super) async fn update(&self, body: Bytes, part: Part) -> Result<Response<Body>, ApiError> {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api::field::FieldErrors;
 use api::pod::{is_terminal, node_name};
+use api::well_known::pod_annotation::CONFIG_MIRROR;
 use api::well_known::pod_condition;
 use api::{affinity_annotation, default, strategy, validate};
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{Kind, Part, Seen, fields, reference};
 use crate::access::Referenced;
 use crate::access::restriction::{self, Restricted};
-use crate::admission::{Admission, priority, service_account, toleration};
+use crate::admission::{Admission, priority, runtime_class, service_account, toleration};
 use crate::error::ApiError;
 
 impl Kind for Pod {
@@ -49,7 +50,12 @@ impl Kind for Pod {
         ])
     }
 
+    /// A mirror's pod reads nothing through the API, so its mirror makes nothing readable.
     fn references(&self) -> Vec<String> {
+        let annotations = self.metadata.annotations.as_ref();
+        if annotations.is_some_and(|all| all.contains_key(CONFIG_MIRROR)) {
+            return Vec::new();
+        }
         self.spec.as_ref().map(needs).unwrap_or_default()
     }
 
@@ -62,7 +68,7 @@ impl Kind for Pod {
         service_account::admit(self, admission)?;
         priority::admit(self, admission)?;
         toleration::admit(self);
-        Ok(())
+        runtime_class::admit(self, admission)
     }
 
     fn admit_update(&mut self, old: &Self, _admission: &Admission<'_>) -> Result<(), ApiError> {
@@ -181,42 +187,30 @@ fn needs(spec: &PodSpec) -> Vec<String> {
             found.insert(reference(kind, name));
         }
     };
-    for secret in spec.image_pull_secrets.iter().flatten() {
-        add(Referenced::Secret, &secret.name);
+    for secret in api::pod::secret_names(spec) {
+        add(Referenced::Secret, secret);
     }
     add(Referenced::ServiceAccount, spec.service_account_name.as_deref().unwrap_or_default());
     for volume in spec.volumes.iter().flatten() {
-        if let Some(name) = volume.secret.as_ref().and_then(|secret| secret.secret_name.as_deref()) {
-            add(Referenced::Secret, name);
-        }
         if let Some(map) = &volume.config_map {
             add(Referenced::ConfigMap, &map.name);
         }
+        if let Some(claim) = &volume.persistent_volume_claim {
+            add(Referenced::VolumeClaim, &claim.claim_name);
+        }
         for source in volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten()) {
-            if let Some(secret) = &source.secret {
-                add(Referenced::Secret, &secret.name);
-            }
             if let Some(map) = &source.config_map {
                 add(Referenced::ConfigMap, &map.name);
             }
         }
     }
-    for container in api::pod::all_containers(spec) {
-        for source in container.env_from.iter().flatten() {
-            if let Some(secret) = &source.secret_ref {
-                add(Referenced::Secret, &secret.name);
-            }
-            if let Some(map) = &source.config_map_ref {
-                add(Referenced::ConfigMap, &map.name);
-            }
+    for (sources, variables) in api::pod::environments(spec) {
+        for map in sources.iter().filter_map(|source| source.config_map_ref.as_ref()) {
+            add(Referenced::ConfigMap, &map.name);
         }
-        for source in container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref()) {
-            if let Some(secret) = &source.secret_key_ref {
-                add(Referenced::Secret, &secret.name);
-            }
-            if let Some(map) = &source.config_map_key_ref {
-                add(Referenced::ConfigMap, &map.name);
-            }
+        let values = variables.iter().filter_map(|variable| variable.value_from.as_ref());
+        for map in values.filter_map(|source| source.config_map_key_ref.as_ref()) {
+            add(Referenced::ConfigMap, &map.name);
         }
     }
     found.into_iter().collect()

@@ -5,6 +5,8 @@ use api::{default, strategy, validate};
 use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, StorageClass};
 
 use super::{Kind, Part, Seen};
+use crate::access::restriction::{self, Restricted};
+use crate::admission::Admission;
 use crate::error::ApiError;
 
 impl Kind for StorageClass {
@@ -46,6 +48,16 @@ impl Kind for CSIDriver {
 }
 
 impl Kind for CSINode {
+    fn restrict(
+        &self,
+        node: &str,
+        _old: Option<&Self>,
+        _part: Part,
+        _admission: &Admission<'_>,
+    ) -> Result<(), Restricted> {
+        restriction::write_csi_node(node, self.metadata.name.as_deref().unwrap_or_default())
+    }
+
     fn validate_create(&self, _seen: &Seen<'_>) -> FieldErrors {
         validate::csi_node_create(self)
     }

@@ -101,7 +101,8 @@ fn check_namespace(meta: &mut ObjectMeta, write: &Write<'_>) -> Result<(), ApiEr
     Ok(())
 }
 
-fn generate_name(prefix: &str) -> Result<String, ApiError> {
+/// The prefix and letters that make another name of it each time.
+pub fn generate_name(prefix: &str) -> Result<String, ApiError> {
     let mut random = [0u8; SUFFIX_LETTERS_COUNT];
     getrandom::fill(&mut random).map_err(|error| {
         tracing::error!(%error, "no randomness");

@@ -131,7 +131,8 @@ impl Authority {
         &self.certificate_pem
     }
 
-    pub(super) fn key_pem(&self) -> &str {
+    /// For who signs certificate requests.
+    pub fn key_pem(&self) -> &str {
         &self.key_pem
     }
 

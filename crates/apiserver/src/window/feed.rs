@@ -95,12 +95,11 @@ impl Window {
     fn fill<'a>(&self, entries: impl Iterator<Item = &'a Entry>, prefix_len: usize, revision: Revision) {
         let mut state = self.state.write();
         state.objects.clear();
+        state.on_node.clear();
         for entry in entries {
             let key: Arc<str> = Arc::from(&entry.key[prefix_len..]);
-            match Object::from_stored(Arc::clone(&key), entry.modified, entry.value.clone()) {
-                Ok(object) => {
-                    state.objects.insert(key, Arc::new(object));
-                }
+            match Object::from_stored(key, entry.modified, entry.value.clone()) {
+                Ok(object) => state.put(&Arc::new(object)),
                 Err(error) => tracing::error!(%error, resource = self.plural, "left out"),
             }
         }
@@ -131,9 +130,9 @@ impl Window {
             }
         };
         if happened == Happened::Deleted {
-            state.objects.remove(name);
+            state.remove(name);
         } else {
-            state.objects.insert(Arc::clone(&object.key), Arc::clone(&object));
+            state.put(&object);
         }
         state.revision = revision;
         let woken = state.ring.push(Event::new(happened, object, previous));

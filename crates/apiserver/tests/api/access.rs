@@ -1,7 +1,10 @@
 //! Who may do what, through the door.
 
+use std::sync::Arc;
+
 use apiserver::access::User;
 use serde_json::json;
+use store::memory::MemoryStore;
 
 use crate::world::World;
 
@@ -105,4 +108,40 @@ async fn nobody_grants_what_they_do_not_hold() {
         403
     );
     assert_eq!(eve.post(&format!("{group}/rolebindings"), binding("b", "bob", "view")).await.status, 201);
+}
+
+#[tokio::test]
+async fn built_in_roles_that_lost_rights_are_put_right_at_the_next_start() {
+    let store = Arc::new(MemoryStore::new());
+    let world = World::over(store.clone()).await;
+    let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    let own = json!([{"verbs": ["get"], "apiGroups": ["x.io"], "resources": ["things"]}]);
+    for name in ["system:basic-user", "system:discovery"] {
+        assert_eq!(world.merge(&format!("{roles}/{name}"), json!({"rules": own})).await.status, 200);
+    }
+    let kept = json!({"metadata": {"annotations": {"rbac.authorization.kubernetes.io/autoupdate": "false"}}});
+    world.merge(&format!("{roles}/system:discovery"), kept).await;
+    world.merge(&format!("{bindings}/system:basic-user"), json!({"subjects": []})).await;
+    world.delete(&format!("{roles}/view")).await;
+    let monitoring = format!("{bindings}/system:monitoring");
+    let mut other = world.get(&monitoring).await.json();
+    world.delete(&monitoring).await;
+    other["metadata"] = json!({"name": "system:monitoring"});
+    other["roleRef"]["name"] = json!("cluster-admin");
+    assert_eq!(world.post(bindings, other).await.status, 201);
+
+    let again = World::over(store).await;
+    let rules = again.get(&format!("{roles}/system:basic-user")).await.json()["rules"].clone();
+    let granted: Vec<&str> =
+        rules.as_array().unwrap().iter().map(|r| r["resources"][0].as_str().unwrap()).collect();
+    assert_eq!(
+        granted,
+        ["things", "selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"]
+    );
+    assert_eq!(again.get(&format!("{roles}/system:discovery")).await.json()["rules"], own, "it said so");
+    let subjects = again.get(&format!("{bindings}/system:basic-user")).await.json()["subjects"].clone();
+    assert_eq!(subjects[0]["name"], "system:authenticated");
+    assert_eq!(again.get(&format!("{roles}/view")).await.status, 200);
+    assert_eq!(again.get(&monitoring).await.json()["roleRef"]["name"], "system:monitoring");
 }

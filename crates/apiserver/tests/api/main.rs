@@ -1,6 +1,7 @@
 //! The API server through its one door, over the in-memory store: no sockets.
 
 mod access;
+mod accounts;
 mod apply;
 mod deletion;
 mod fairness;

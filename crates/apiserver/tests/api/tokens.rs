@@ -131,6 +131,9 @@ async fn token_requests_are_bounded_and_refused_as_upstream_refuses_them() {
         (&defaulted["spec"]["expirationSeconds"], &defaulted["spec"]["audiences"]),
         (&json!(3600), &json!([ISSUER]))
     );
+    let kubectls = json!({"metadata": {"creationTimestamp": null}, "spec": {"audiences": null, "boundObjectRef": null},
+        "status": {"token": "", "expirationTimestamp": null}});
+    assert_eq!(world.post(TOKEN, kubectls).await.status, 201);
     let mut wrong = bound("Pod", &object);
     wrong["spec"]["boundObjectRef"]["uid"] = json!("u");
     let uid = object["metadata"]["uid"].as_str().unwrap();

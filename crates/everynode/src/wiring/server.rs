@@ -69,6 +69,7 @@ pub async fn start(
             which: serve.controllers.0.clone(),
             root_ca_pem: Some(pki.ca_pem().to_owned()),
             election: election.controllers,
+            signing: Some(Arc::new(signing_authority(&pki)?)),
             ..controllers::Options::default()
         };
         let shutdown = tasks.shutdown_signal().clone();
@@ -85,6 +86,12 @@ pub async fn start(
         });
     }
     Ok(Served { server, pki, node, node_name: node_name.to_owned(), node_ip, address })
+}
+
+/// Certificate requests are signed by the CA that signs everything else.
+fn signing_authority(pki: &Pki) -> Result<controllers::certificates::authority::Authority> {
+    controllers::certificates::authority::Authority::from_pem(pki.ca_pem(), pki.authority().key_pem())
+        .context("CA for certificate requests")
 }
 
 /// Tokens of service accounts are signed with the key beside the certificates; whoever checks them without asking this
