@@ -48,7 +48,7 @@ fn thousand_histories_on_memory_are_linearizable() {
     on_two_threads(async {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         for seed in 1..=HISTORIES {
-            let history = record(&[store.clone()], seed, Plan::SHORT).await;
+            let history = record(std::slice::from_ref(&store), seed, Plan::SHORT).await;
             history.check().unwrap_or_else(|why| panic!("seed {seed}: {why}\n{history:?}"));
         }
     });
@@ -144,7 +144,7 @@ fn process_with_a_history() {
             let expect = Expect::At(entry.modified);
             store.write(Write { key: entry.key, expect, change: Change::Delete }).await.unwrap();
         }
-        let history = record(&[store.clone()], seed, Plan::SHORT).await;
+        let history = record(std::slice::from_ref(&store), seed, Plan::SHORT).await;
         if let Err(why) = history.check() {
             eprintln!("seed {seed}: {why}\n{history:?}");
             return;
