@@ -1,5 +1,6 @@
 //! Chores of this repository: `cargo xtask tidy`, `cargo xtask images`.
 
+mod compat;
 mod images;
 mod layers;
 mod tidy;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use regex::Regex;
 
-use crate::layers;
+use crate::{compat, layers};
 
 /// A file longer than this is a fault: split it by concept.
 const FILE_LINES_MAX: usize = 800;
@@ -54,6 +54,8 @@ pub fn run(root: &Path) -> Result<()> {
             faults.extend(impurities(path, text)?);
         }
     }
+    let table = fs::read_to_string(root.join(compat::PATH)).context(compat::PATH)?;
+    faults.extend(compat::faults(&table, &sources)?);
     for fault in &faults {
         eprintln!("{fault}");
     }

@@ -103,6 +103,23 @@ async fn node_is_registered_with_its_labels_ready_and_with_a_lease() {
 }
 
 #[tokio::test]
+async fn nodes_own_events_carry_its_name_as_uid() {
+    let world = World::start().await;
+    let events = "/api/v1/namespaces/default/events";
+    let of_node = async || {
+        let names = world.api.names(events);
+        let mut events = names.iter().filter_map(|name| world.api.get(&format!("{events}/{name}")));
+        events.find(|event| event["involvedObject"]["kind"] == "Node")
+    };
+    let event = eventually("an event about the node", of_node).await;
+    assert_eq!(
+        (&event["involvedObject"]["name"], &event["involvedObject"]["uid"]),
+        (&json!("n1"), &json!("n1"))
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn static_pod_has_a_mirror_with_its_hash_its_owner_and_its_status() {
     let world = World::start().await;
     world.write();

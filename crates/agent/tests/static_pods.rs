@@ -260,3 +260,16 @@ async fn pod_that_ignores_its_stop_signal_is_killed_after_its_grace() {
     eventually("no Pod", async || running.agent.pods().is_empty().then_some(())).await;
     running.stop().await;
 }
+
+#[tokio::test]
+async fn tcp_socket_in_a_hook_does_nothing() {
+    let node = Node::new();
+    let running = node.start().await;
+    // Nobody listens there: a hook that looked would fail, and its container would not go on.
+    let hook = "lifecycle: {postStart: {tcpSocket: {host: 127.0.0.1, port: 1}}}";
+    let text = manifest("web", "web:1").replace("image: 'web:1'}", &format!("image: 'web:1', {hook}}}"));
+    put(&node.manifests(), "web.yaml", &text);
+    let ready = async || running.status().filter(|status| status.ready && status.restart_count == 0);
+    eventually("a container that is ready", ready).await;
+    running.stop().await;
+}

@@ -6,6 +6,7 @@ pub mod affinity_annotation;
 pub mod certificate;
 pub mod convert;
 pub mod default;
+pub mod disruption;
 pub mod field;
 pub mod fields;
 pub mod int_or_percent;

@@ -3,6 +3,7 @@
 mod apply;
 mod claims;
 mod delete;
+mod eviction;
 mod logs;
 mod proxy;
 mod read;

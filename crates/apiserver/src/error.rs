@@ -299,6 +299,14 @@ impl ApiError {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message).retry_after(seconds)
     }
 
+    /// 429: a disruption budget holds the pod; `cause` says which and why. Nought seconds are not said.
+    pub fn disruption_budget(cause: String, seconds: i32) -> Self {
+        let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message);
+        let error = error.cause("DisruptionBudget", cause, None);
+        if seconds > 0 { error.retry_after(seconds) } else { error }
+    }
+
     /// 500; `message` is for the client, the cause is logged by the caller.
     pub fn internal(message: impl std::fmt::Display) -> Self {
         let text = message.to_string();
@@ -374,6 +382,11 @@ impl ApiError {
     /// 504: what the client had to do did not happen in time.
     pub fn timeout(what: &str) -> Self {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", format!("Timeout: {what}"))
+    }
+
+    /// 504: it was tried for as long as a client may wait, and may go in a while.
+    pub fn timeout_for(what: &str, seconds: i32) -> Self {
+        Self::timeout(what).retry_after(seconds)
     }
 
     /// 504: the resourceVersion is from the future.

@@ -66,18 +66,29 @@ pub async fn answer(
             if matches!(endpoint, "healthz" | "livez" | "readyz") {
                 return health(server, endpoint, parts.next(), query).await;
             }
-            openapi(path, headers)
+            openapi(server, path, query, headers)
         }
     }
 }
 
-fn openapi(path: &str, headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
+fn openapi(
+    server: &Inner,
+    path: &str,
+    query: &Query,
+    headers: &HeaderMap,
+) -> Result<Response<Body>, ApiError> {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let document = match openapi::document(path, accept) {
         openapi::Answer::Found(document) => document,
         openapi::Answer::NotAcceptable => return Err(ApiError::not_acceptable(&["application/json"])),
         openapi::Answer::Unknown => return Err(ApiError::unknown_path()),
     };
+    // As upstream: who names the version that it wants may keep it for good, and is sent on to the one that there is.
+    let hash = document.etag.trim_matches('"');
+    let asked = query.get("hash").filter(|_| path.starts_with("/openapi/v3/"));
+    if asked.is_some_and(|asked| asked != hash) {
+        return Ok(moved(&format!("{path}?hash={hash}")));
+    }
     let mut response = if is_known(headers, &document.etag) {
         not_modified()
     } else if compress::is_accepted(headers) {
@@ -91,7 +102,29 @@ fn openapi(path: &str, headers: &HeaderMap) -> Result<Response<Body>, ApiError> 
         response.headers_mut().insert(header::ETAG, etag);
     }
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+    if asked.is_some() {
+        keep_for_good(response.headers_mut(), server.config.clock.now());
+    }
     Ok(response)
+}
+
+fn moved(to: &str) -> Response<Body> {
+    let mut response = Response::new(body::empty());
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    if let Ok(location) = HeaderValue::from_str(to) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+/// A year is the longest that a cache may be told.
+fn keep_for_good(headers: &mut HeaderMap, now: jiff::Timestamp) {
+    const YEAR: jiff::SignedDuration = jiff::SignedDuration::from_hours(365 * 24);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+    let expires = now.checked_add(YEAR).unwrap_or(now).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if let Ok(expires) = HeaderValue::from_str(&expires) {
+        headers.insert(header::EXPIRES, expires);
+    }
 }
 
 fn is_known(headers: &HeaderMap, etag: &str) -> bool {

@@ -196,6 +196,7 @@ impl<T: Kind> Strategy for Of<T> {
         let resource = write.resource;
         let mut object: T = decode(body, resource, write.validation, warn)?;
         let sent = object.metadata_mut().managed_fields.take();
+        metadata::each_owner_once(object.metadata_mut(), warn);
         let generated = metadata::begin(object.metadata_mut(), write)?;
         object.default();
         let managed = write.owners(None, &object, sent.as_deref());
@@ -222,6 +223,7 @@ impl<T: Kind> Strategy for Of<T> {
         let old: T = typed(current)?;
         let mut object: T = decode(body, write.resource, write.validation, warn)?;
         let sent = object.metadata_mut().managed_fields.take();
+        metadata::each_owner_once(object.metadata_mut(), warn);
         metadata::follow(object.metadata_mut(), old.metadata(), write)?;
         object.default();
         let managed = write.owners(Some((&old, current)), &object, sent.as_deref());

@@ -106,7 +106,12 @@ fn message_name(version: &str, kind: &str) -> String {
         // Clients send it in the version of what they delete; there is only one shape.
         return "meta.v1.DeleteOptions".to_owned();
     }
-    let (group, version) = version.split_once('/').unwrap_or(("core", version));
+    let (group, version) = match (version.split_once('/'), kind) {
+        // COMPAT(policy/v1beta1): the drain of before 1.22, in the one shape that there is.
+        (Some(("policy", "v1beta1")), "Eviction") => ("policy", "v1"),
+        (Some(named), _) => named,
+        (None, _) => ("core", version),
+    };
     let package = group.split('.').next().unwrap_or(group);
     format!("{package}.{version}.{kind}")
 }

@@ -38,7 +38,7 @@ pub async fn handle(server: Arc<Inner>, request: Request<Body>) -> Response<Body
     if let Ok(value) = HeaderValue::from_str(&audit_id) {
         headers.insert("audit-id", value);
     }
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
     let mut bytes = 0;
     for text in warnings.lock().iter().take(WARNINGS_MAX) {
         bytes += text.len();

@@ -199,6 +199,19 @@ where
     })
 }
 
+/// Replaces the status of `object`, whose `metadata.resourceVersion` is the version that was looked at.
+pub async fn replace_status<K>(api: &Api<K>, object: &K) -> Result<K, WriteError>
+where
+    K: kube::Resource + Clone + DeserializeOwned + Debug + Serialize,
+{
+    let name = object.meta().name.clone().unwrap_or_default();
+    api.replace_status(&name, &PostParams::default(), object).await.map_err(|source| WriteError::Replace {
+        what: what(api, &name),
+        class: Class::of(&source),
+        source: Box::new(source),
+    })
+}
+
 /// Merge-patches the object; `expect` is put into the patch, where the server compares it.
 pub async fn merge<K>(
     api: &Api<K>,

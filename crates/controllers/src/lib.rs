@@ -5,9 +5,13 @@
 //! [`Options::which`]. Upstream: kube-controller-manager.
 
 pub mod account_tokens;
+mod backends;
 pub mod bootstrap_tokens;
 pub mod certificates;
 pub mod daemonset;
+pub mod disruption;
+pub mod endpoint_slice;
+pub mod endpoints;
 pub mod garbage_collector;
 mod kinds;
 pub mod namespace;
@@ -15,6 +19,7 @@ pub mod node_lifecycle;
 pub mod pod_gc;
 pub mod role_aggregation;
 pub mod root_ca;
+mod selected;
 mod selection;
 pub mod service_account;
 
@@ -56,10 +61,13 @@ pub enum Controller {
     CertificateCleaner,
     TokenCleaner,
     AccountTokens,
+    Disruption,
+    Endpoints,
+    EndpointSlice,
 }
 
 impl Controller {
-    pub const ALL: [Controller; 13] = [
+    pub const ALL: [Controller; 16] = [
         Controller::DaemonSet,
         Controller::GarbageCollector,
         Controller::NodeLifecycle,
@@ -73,6 +81,9 @@ impl Controller {
         Controller::CertificateCleaner,
         Controller::TokenCleaner,
         Controller::AccountTokens,
+        Controller::Disruption,
+        Controller::Endpoints,
+        Controller::EndpointSlice,
     ];
 }
 
@@ -184,6 +195,11 @@ async fn act(client: Client, options: &Options, shutdown: Shutdown) {
             Controller::Namespace => tasks.supervise("namespace", move || namespace::run(context.clone())),
             Controller::ServiceAccount => {
                 tasks.supervise("service account", move || service_account::run(context.clone()));
+            }
+            Controller::Disruption => tasks.supervise("disruption", move || disruption::run(context.clone())),
+            Controller::Endpoints => tasks.supervise("endpoints", move || endpoints::run(context.clone())),
+            Controller::EndpointSlice => {
+                tasks.supervise("endpoint slice", move || endpoint_slice::run(context.clone()));
             }
             Controller::RootCa => {
                 let Some(pem) = options.root_ca_pem.clone() else { continue };

@@ -25,6 +25,9 @@ impl Controller {
             Controller::CertificateCleaner => "certificatesigningrequest-cleaner-controller",
             Controller::TokenCleaner => "token-cleaner-controller",
             Controller::AccountTokens => "serviceaccount-token-controller",
+            Controller::Disruption => "disruption-controller",
+            Controller::Endpoints => "endpoints-controller",
+            Controller::EndpointSlice => "endpointslice-controller",
         }
     }
 
@@ -34,6 +37,7 @@ impl Controller {
             "garbagecollector" => Some(Controller::GarbageCollector),
             "nodelifecycle" => Some(Controller::NodeLifecycle),
             "podgc" => Some(Controller::PodGc),
+            "endpoint" => Some(Controller::Endpoints),
             "root-ca-cert-publisher" => Some(Controller::RootCa),
             "csrapproving" => Some(Controller::CertificateApproving),
             "csrsigning" => Some(Controller::CertificateSigning),

@@ -437,3 +437,19 @@ impl Runtime for RemoteRuntime {
         Ok(Some(if version.name == "containerd" { self.containerd_events() } else { self.cri_events() }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_containerd_that_is_not_ready_yet_is_unavailable() {
+        let class =
+            |code, text: &str| class(Operation::Version, Duration::from_secs(1), &Status::new(code, text));
+        for text in ["server is not initialized yet", "Service was not ready: cri"] {
+            assert!(matches!(class(Code::Unknown, text), Error::Unavailable { .. }), "{text}");
+        }
+        assert!(matches!(class(Code::Unknown, "no such device"), Error::Refused { .. }));
+        assert!(matches!(class(Code::Internal, "server is not initialized yet"), Error::Refused { .. }));
+    }
+}

@@ -304,6 +304,13 @@ mod tests {
     }
 
     #[test]
+    fn of_several_documents_the_first_is_read() {
+        let other = POD.replace("{name: web}", "{name: other}");
+        let pod = read(&format!("---\n{POD}---\n{other}")).unwrap();
+        assert_eq!(pod.metadata.name.as_deref(), Some("web-node-a"));
+    }
+
+    #[test]
     fn uid_of_the_manifest_is_kept() {
         let pod = read(&POD.replace("{name: web}", "{name: web, uid: mine}")).unwrap();
         assert_eq!(pod.metadata.uid.as_deref(), Some("mine"));

@@ -169,6 +169,16 @@ mod tests {
     }
 
     #[test]
+    fn without_a_profile_a_container_runs_unconfined_and_with_one_by_it() {
+        let profile = |pod: serde_json::Value| {
+            security(pod, serde_json::json!({}), ImageUser::default()).unwrap().seccomp
+        };
+        assert!(matches!(profile(serde_json::json!({})), Some(Profile::Unconfined)));
+        let default = serde_json::json!({"seccompProfile": {"type": "RuntimeDefault"}});
+        assert!(matches!(profile(default), Some(Profile::RuntimeDefault)));
+    }
+
+    #[test]
     fn privileged_sees_everything() {
         let made =
             security(serde_json::json!({}), serde_json::json!({"privileged": true}), ImageUser::default());

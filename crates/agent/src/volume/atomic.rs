@@ -137,6 +137,17 @@ mod tests {
     }
 
     #[test]
+    fn the_group_may_read_what_its_members_are_meant_to_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let private =
+            Files::from([("a".to_owned(), File { content: b"1".to_vec(), mode: 0o400, owner: None })]);
+        let own = fs::metadata(folder.path()).unwrap();
+        let group = std::os::unix::fs::MetadataExt::gid(&own);
+        write(folder.path(), &private, Some(group)).unwrap();
+        assert_eq!(fs::metadata(folder.path().join("a")).unwrap().permissions().mode() & 0o777, 0o440);
+    }
+
+    #[test]
     fn set_is_replaced_as_a_whole_and_leaves_nothing_behind() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);

@@ -122,7 +122,7 @@ impl Stored<'_> {
     }
 
     /// A node's agent deletes only what runs on its node.
-    fn restrict(&self, name: &str, current: &Object) -> Result<(), ApiError> {
+    pub(super) fn restrict(&self, name: &str, current: &Object) -> Result<(), ApiError> {
         let Some(node) = self.call.user.node_name() else { return Ok(()) };
         if self.resource.plural != "pods" {
             return Ok(());

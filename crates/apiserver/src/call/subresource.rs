@@ -1,9 +1,8 @@
-//! The subresources that are actions: binding and eviction of a pod.
+//! The subresource that is an action without an object of its own: the binding of a pod.
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use k8s_openapi::api::core::v1::{Binding, Pod};
-use k8s_openapi::api::policy::v1::Eviction;
 use store::Expect;
 
 use api::field::{FieldError, Path};
@@ -14,13 +13,17 @@ use crate::decode::{Payload, decode};
 use crate::error::{self, ApiError};
 use crate::kinds;
 use crate::limits::CONFLICT_TRIES_MAX;
-use crate::options::{Deletion, FieldValidation, Persistence, WriteOptions};
+use crate::options::{Persistence, WriteOptions};
 use crate::pipeline::{stored, typed};
 
 /// The resource that decoding errors name.
 pub(super) fn body_kind(group: &'static str, kind: &'static str) -> api::scheme::Resource {
     let mut resource = api::scheme::RESOURCES[0];
     (resource.group, resource.version, resource.kind) = (group, "v1", kind);
+    resource.definition = match kind {
+        "Binding" => "io.k8s.api.core.v1.Binding",
+        _ => "io.k8s.api.policy.v1.Eviction",
+    };
     resource
 }
 
@@ -73,26 +76,5 @@ impl Stored<'_> {
             }
         }
         Err(ApiError::modified(self.resource, name))
-    }
-
-    /// A deletion that may be refused for the sake of others; there are no disruption budgets yet.
-    pub(super) async fn evict(&self, body: Bytes) -> Result<Response<Body>, ApiError> {
-        let options = WriteOptions::parse(&self.call.query, "CreateOptions")?;
-        let payload = Payload::read(&self.call.headers, body, "Eviction")?;
-        let described = body_kind("policy", "Eviction");
-        let eviction: Eviction =
-            decode(&payload, &described, FieldValidation::Warn, &mut |text| self.call.warn(text))?;
-        let name = self.call.target.name.as_str();
-        let given = eviction.metadata.name.as_deref().unwrap_or_default();
-        if !given.is_empty() && given != name {
-            return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
-        }
-        let mut deletion =
-            Deletion::parse(&self.call.query, Some(eviction.delete_options.unwrap_or_default()))?;
-        if options.persistence == Persistence::DryRun {
-            deletion.persistence = Persistence::DryRun;
-        }
-        self.delete_one(name, &deletion).await?;
-        self.json_answer(StatusCode::CREATED, &error::created())
     }
 }

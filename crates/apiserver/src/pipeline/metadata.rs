@@ -84,6 +84,29 @@ fn name_mismatch(given: &str, url: &str) -> ApiError {
     ))
 }
 
+/// Takes out owners that stand twice, and says so, as upstream does since 1.20.
+pub fn each_owner_once(meta: &mut ObjectMeta, warn: &mut dyn FnMut(String)) {
+    let Some(owners) = meta.owner_references.as_mut().filter(|owners| owners.len() > 1) else { return };
+    let (mut kept, mut double) = (Vec::with_capacity(owners.len()), Vec::new());
+    for owner in owners.drain(..) {
+        if kept.contains(&owner) {
+            if !double.contains(&owner.uid) {
+                double.push(owner.uid);
+            }
+        } else {
+            kept.push(owner);
+        }
+    }
+    *owners = kept;
+    if !double.is_empty() {
+        warn(format!(
+            ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may \
+             reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+            double.join(", ")
+        ));
+    }
+}
+
 fn check_namespace(meta: &mut ObjectMeta, write: &Write<'_>) -> Result<(), ApiError> {
     let given = meta.namespace.as_deref().unwrap_or_default();
     if !given.is_empty() && given != write.namespace {

@@ -134,3 +134,20 @@ async fn rules_of_oneself_are_listed_for_a_namespace() {
     let nowhere = world.post(REVIEWS, json!({"spec": {}})).await;
     assert_eq!(nowhere.said(), "400 BadRequest: no namespace on request");
 }
+
+#[tokio::test]
+async fn a_schema_asked_for_by_its_hash_may_be_kept_and_an_old_hash_leads_to_it() {
+    let world = World::new().await;
+    let index = world.get("/openapi/v3").await.json();
+    let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap().to_owned();
+    let kept = world.get(&url).await;
+    assert_eq!(
+        (kept.status.as_u16(), kept.headers["cache-control"].to_str().unwrap()),
+        (200, "public, immutable")
+    );
+    assert!(kept.headers["expires"].to_str().unwrap().ends_with(" GMT"));
+    let plain = world.get("/openapi/v3/apis/apps/v1").await;
+    assert_eq!(plain.headers["cache-control"], "no-cache, private");
+    let old = world.get("/openapi/v3/apis/apps/v1?hash=OLD").await;
+    assert_eq!((old.status.as_u16(), old.headers["location"].to_str().unwrap()), (301, url.as_str()));
+}

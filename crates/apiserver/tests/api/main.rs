@@ -4,6 +4,7 @@ mod access;
 mod accounts;
 mod apply;
 mod deletion;
+mod eviction;
 mod fairness;
 mod forms;
 mod kinds;

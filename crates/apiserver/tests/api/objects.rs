@@ -180,3 +180,27 @@ async fn status_update_leaves_the_spec_and_the_spec_update_leaves_the_status() {
     );
     assert_eq!(patched["metadata"]["annotations"]["deprecated.daemonset.template.generation"], "1");
 }
+
+#[tokio::test]
+async fn a_namespace_may_name_itself_as_its_namespace_and_a_node_may_not() {
+    let world = World::new().await;
+    let itself = json!({"metadata": {"name": "own", "namespace": "own"}});
+    let made = world.post("/api/v1/namespaces", itself).await;
+    assert_eq!((made.status.as_u16(), made.json()["metadata"].get("namespace")), (201, None));
+    let node = world.post("/api/v1/nodes", json!({"metadata": {"name": "n", "namespace": "own"}})).await;
+    assert_eq!(node.said(), "400 BadRequest: namespace is not allowed on this type");
+}
+
+#[tokio::test]
+async fn an_owner_that_stands_twice_is_kept_once_with_a_warning() {
+    let world = World::new().await;
+    let owner = |name: &str| json!({"apiVersion": "v1", "kind": "Pod", "name": name, "uid": "u"});
+    let owners = json!([owner("a"), owner("a"), owner("b"), owner("a")]);
+    let url = "/api/v1/namespaces/default/configmaps";
+    let made = world.post(url, json!({"metadata": {"name": "m", "ownerReferences": owners}})).await;
+    assert_eq!(made.json()["metadata"]["ownerReferences"], json!([owner("a"), owner("b")]));
+    let told = made.warnings();
+    assert!(told.len() == 1 && told[0].ends_with("duplicate UID(s) observed: u\""), "{told:?}");
+    let again = world.put(&format!("{url}/m"), made.json()).await;
+    assert_eq!(again.warnings(), Vec::<String>::new());
+}

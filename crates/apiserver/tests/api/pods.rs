@@ -89,3 +89,17 @@ async fn only_some_fields_of_a_pod_may_change() {
         refused.said()
     );
 }
+
+#[tokio::test]
+async fn pods_are_selected_by_the_nodes_first_name_too() {
+    let world = World::new().await;
+    for (name, node) in [("a", "n"), ("b", "other")] {
+        let pod = json!({"metadata": {"name": name}, "spec": {"nodeName": node,
+            "containers": [{"name": "c", "image": "i:1"}]}});
+        assert_eq!(world.post("/api/v1/namespaces/default/pods", pod).await.status, 201);
+    }
+    let found = world.get("/api/v1/pods?fieldSelector=spec.host%3Dn").await.json();
+    let names: Vec<&serde_json::Value> =
+        found["items"].as_array().unwrap().iter().map(|pod| &pod["metadata"]["name"]).collect();
+    assert_eq!(names, ["a"]);
+}

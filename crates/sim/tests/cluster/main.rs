@@ -4,4 +4,5 @@
 mod election;
 mod fleet;
 mod node_lifecycle;
+mod services;
 mod world;

@@ -44,6 +44,15 @@ fn a_plain_daemon_set_is_valid() {
 }
 
 #[test]
+fn a_templates_labels_and_annotations_are_told_without_metadata() {
+    let bad = json!({"a": "b", "-": "x"});
+    assert_eq!(told(&create(&[("/spec/template/metadata/labels", bad)])), ["spec.template.labels Invalid"]);
+    let bad = json!({"-": "x"});
+    let errors = told(&create(&[("/spec/template/metadata/annotations", bad)]));
+    assert_eq!(errors, ["spec.template.annotations Invalid"]);
+}
+
+#[test]
 fn every_rule_names_its_field() {
     let rolling = "/spec/updateStrategy/rollingUpdate";
     let unavailable = format!("{rolling}/maxUnavailable");

@@ -36,6 +36,14 @@ fn check(table: Vec<(&str, Value, Vec<&str>)>) {
 }
 
 #[test]
+fn downward_api_files_are_told_without_index() {
+    let fine = json!({"path": "a", "fieldRef": {"fieldPath": "metadata.name"}});
+    let bad = json!({"path": "", "fieldRef": {"fieldPath": "metadata.name"}});
+    let volumes = json!([{"name": "v", "downwardAPI": {"items": [fine, bad]}}]);
+    check(vec![("/volumes", volumes, vec!["volumes[0].downwardAPI.path Required"])]);
+}
+
+#[test]
 fn a_plain_pod_is_valid() {
     assert_eq!(create(&[]), []);
     assert_eq!(pod_update(&edited(&[]), &edited(&[])), []);
