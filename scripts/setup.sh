@@ -9,7 +9,7 @@ setup_build
 install_debian busybox-static curl procps
 setup_etcd
 setup_kubectl_debian
-setup_kubectl_current
+setup_kubectl_releases
 setup_python_client
 setup_cargo_tool cargo-nextest cargo-nextest
 setup_cargo_tool cargo-deny cargo-deny

@@ -1,4 +1,4 @@
-//! kubectl as users have it: Debian's and a current one.
+//! kubectl as users have it: Debian's and releases from 1.23 to the newest.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -10,6 +10,15 @@ use crate::process;
 
 /// Longer than any single kubectl call of the tests takes on a busy machine.
 const CALL_DEADLINE: Duration = Duration::from_secs(90);
+
+/// The releases that the tests run, by binary and minor version: Debian's, and from 1.23 to the newest.
+pub const RELEASES: [(&str, u32); 5] = [
+    ("kubectl-debian", 20),
+    ("kubectl-1.23", 23),
+    ("kubectl-1.31", 31),
+    ("kubectl-current", 35),
+    ("kubectl-1.37", 37),
+];
 
 /// One kubectl binary talking to one API server.
 #[derive(Debug, Clone)]
@@ -27,7 +36,7 @@ pub struct Ran {
 }
 
 impl Kubectl {
-    /// Which is `kubectl-debian` or `kubectl-current`.
+    /// Which is the name of one of [`RELEASES`].
     pub fn new(which: &str, kubeconfig: PathBuf) -> Kubectl {
         Kubectl { binary: super::tool(which), kubeconfig }
     }

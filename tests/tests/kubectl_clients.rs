@@ -1,8 +1,10 @@
-//! What a user does with kubectl, with Debian's and with a current one.
+//! What a user does with kubectl and needs containers for, with every release: roll-outs, logs, exec, drain. What a server
+//! alone answers is in `kubectl_matrix`.
 
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
+use blackbox::kubectl::RELEASES;
 use blackbox::{Kubectl, Machine, SOON, eventually};
 
 const LOGGER: &str = r#"
@@ -21,21 +23,55 @@ spec:
         command: [sh, -c, 'i=0; while :; do echo line $i; i=$((i+1)); sleep 0.2; done']
 "#;
 
+/// A Pod of nobody's, and a budget that keeps it.
+const KEPT: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: bare, labels: {app: bare}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: everynode.local/busybox:1.35
+    command: [sleep, "100000"]
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: bare}
+spec:
+  minAvailable: 1
+  selector: {matchLabels: {app: bare}}
+"#;
+
 #[test]
 fn debians_kubectl() {
-    let machine = Machine::up(&["busybox"]);
-    session(&machine, &machine.kubectl_debian());
+    with_release(20);
+}
+
+#[test]
+fn kubectl_1_23() {
+    with_release(23);
+}
+
+#[test]
+fn kubectl_1_31() {
+    with_release(31);
 }
 
 #[test]
 fn a_current_kubectl() {
+    with_release(35);
+}
+
+#[test]
+fn kubectl_1_37() {
+    with_release(37);
+}
+
+fn with_release(minor: u32) {
     let machine = Machine::up(&["busybox"]);
-    let kubectl = machine.kubectl();
-    session(&machine, &kubectl);
-    let whoami = kubectl.run(&["auth", "whoami"]);
-    assert!(whoami.contains("kubernetes-admin") && whoami.contains("system:masters"), "{whoami}");
-    let diff = kubectl.try_with_input(&["diff", "-f", "-"], &LOGGER.replace("line $i", "row $i"));
-    assert!(diff.out.contains("+") && diff.out.contains("row"), "{} {}", diff.out, diff.err);
+    let binary = RELEASES.iter().find(|(_, known)| *known == minor).expect("a known release").0;
+    session(&machine, &Kubectl::new(binary, machine.kubeconfig()));
 }
 
 fn session(machine: &Machine, kubectl: &Kubectl) {
@@ -135,6 +171,8 @@ fn session(machine: &Machine, kubectl: &Kubectl) {
     kubectl.run(&["rollout", "restart", "ds/logger"]);
     kubectl.run(&["rollout", "status", "ds/logger", "--timeout=60s"]);
 
+    drained(machine, kubectl);
+
     kubectl.run(&["delete", "ds", "logger"]);
     eventually("its Pods are gone", SOON, || {
         let pods = kubectl.get(&["pods"])?;
@@ -144,4 +182,30 @@ fn session(machine: &Machine, kubectl: &Kubectl) {
             Err(pods["items"].to_string())
         }
     });
+}
+
+/// Daemons stay, a Pod with a spent budget is kept, and goes when the budget lets it.
+fn drained(machine: &Machine, kubectl: &Kubectl) {
+    kubectl.apply(KEPT);
+    kubectl.run(&["wait", "--for=condition=Ready", "pod/bare", "--timeout=60s"]);
+    let daemon = machine.ready_pods("app=logger", 1).remove(0);
+    let node = machine.node.as_str();
+    let drain = |more: &[&str]| kubectl.try_run(&[&["drain", node], more].concat());
+
+    let refused = drain(&[]);
+    assert!(!refused.ok && refused.err.contains("use --ignore-daemonsets to ignore"), "{}", refused.err);
+    assert!(refused.err.contains("use --force to override"), "{}", refused.err);
+    let held = drain(&["--ignore-daemonsets", "--force", "--timeout=7s"]);
+    let said = "Cannot evict pod as it would violate the pod's disruption budget.";
+    assert!(!held.ok && held.err.contains(said), "{} {}", held.out, held.err);
+    let nodes = kubectl.run(&["get", "nodes"]);
+    assert!(nodes.contains("Ready,SchedulingDisabled"), "{nodes}");
+
+    kubectl.run(&["delete", "poddisruptionbudgets.v1.policy", "bare"]);
+    let done = drain(&["--ignore-daemonsets", "--force", "--timeout=60s"]);
+    assert!(done.ok && done.out.contains("pod/bare evicted"), "{} {}", done.out, done.err);
+    assert!(kubectl.get(&["pod", "bare"]).is_err(), "it has gone");
+    let stayed = machine.ready_pods("app=logger", 1).remove(0);
+    assert_eq!(stayed["metadata"]["uid"], daemon["metadata"]["uid"], "daemons stay");
+    kubectl.run(&["uncordon", node]);
 }

@@ -1,4 +1,4 @@
-//! Streams and proxies with real clients on a real node: both kubectls, a terminal, and the Python client.
+//! Streams and proxies with real clients on a real node: every kubectl, a terminal, and the Python client.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -71,6 +71,24 @@ fn a_current_kubectl_over_websocket() {
     assert!(!traced.err.contains("POST") && !traced.err.contains("fallback"), "{}", traced.err);
     let debug = machine.kubectl().try_run(&["exec", "server", "-c", "gone", "--", "true"]);
     assert!(debug.err.contains("container gone is not valid for pod server"), "{}", debug.err);
+}
+
+#[test]
+fn kubectl_1_23_over_spdy() {
+    let machine = with_server();
+    streams(&machine, &Kubectl::new("kubectl-1.23", machine.kubeconfig()));
+}
+
+#[test]
+fn kubectl_1_31_over_websocket() {
+    let machine = with_server();
+    streams(&machine, &Kubectl::new("kubectl-1.31", machine.kubeconfig()));
+}
+
+#[test]
+fn kubectl_1_37_over_websocket() {
+    let machine = with_server();
+    streams(&machine, &Kubectl::new("kubectl-1.37", machine.kubeconfig()));
 }
 
 fn streams(machine: &Machine, kubectl: &Kubectl) {
