@@ -151,8 +151,7 @@ fn malformed_requests_get_their_error_each() {
     let yaml = deep(10_000);
     let begins: String = yaml.bytes().take(64).map(|byte| format!("{byte:02x}")).collect();
     let too_deep = "400 BadRequest: error decoding patch: recursion limit exceeded at line 1 column 172";
-    let patch_types =
-        "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
+    let patch_types = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
     let rows: Vec<(&str, String, &str, String, String)> = [
         (
             "POST",

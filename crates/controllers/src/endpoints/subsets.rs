@@ -45,7 +45,7 @@ pub fn wanted(service: &Service, members: &[(String, Member)]) -> Wanted {
             })
             .collect();
         // A headless Service may be without ports; any other leads nowhere then.
-        if answered.is_empty() && !(ports.is_empty() && !has_address(spec)) {
+        if answered.is_empty() && (!ports.is_empty() || has_address(spec)) {
             continue;
         }
         answered.sort();
