@@ -69,6 +69,13 @@ impl Curl {
         self.run(path, &[&["--cert", "client.pem", "--key", "client.key"], options].concat())
     }
 
+    /// JSON of any length: an argument of a command has a limit.
+    #[track_caller]
+    pub fn post(&self, path: &str, json: &str) -> Answer {
+        std::fs::write(self.folder.join("request"), json).expect("write");
+        self.ask(path, &["-H", "Content-Type: application/json", "--data-binary", "@request"])
+    }
+
     /// A request without credentials.
     #[track_caller]
     pub fn ask_as_nobody(&self, path: &str, options: &[&str]) -> Answer {
