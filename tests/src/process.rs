@@ -62,3 +62,13 @@ pub fn kill_9(child: &mut Child) {
     child.kill().expect("kill");
     child.wait().expect("reap");
 }
+
+/// Room for ten thousand connections, of this process and of those that it starts.
+pub fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    /// A connection on both sides, and what else is open.
+    const FILES: u64 = 16_384;
+    let limit = getrlimit(Resource::Nofile);
+    let maximum = limit.maximum.map(|maximum| maximum.max(FILES));
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("root may raise the limit");
+}

@@ -39,9 +39,7 @@ fn ten_thousand_connections_of_nobody_leave_room_for_who_has_a_certificate() {
     const CONNECTIONS: usize = 10_000;
     /// About 20 KiB for each connection that is kept, and what a server needs anyway.
     const MEBIBYTES_MAX: u64 = 400;
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).expect("more files");
+    blackbox::process::allow_many_files();
 
     let machine = Machine::server();
     let (nobody, admin) = (Wire::new(&machine, As::Nobody), Wire::new(&machine, As::Admin));
@@ -271,9 +269,7 @@ fn malformed_requests_get_their_error_each() {
 fn a_storm_of_watches_passes_and_leaves_nothing_behind() {
     const WATCHES: usize = 3_000;
     const MEBIBYTES_MAX: u64 = 400;
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).expect("more files");
+    blackbox::process::allow_many_files();
     let machine = Machine::server();
     let admin = Wire::new(&machine, As::Admin);
     let watch = format!("GET {CONFIG_MAPS}?watch=1&allowWatchBookmarks=true HTTP/1.1\r\nhost: x\r\n\r\n");
