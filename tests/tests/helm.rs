@@ -61,7 +61,7 @@ fn life_of_a_release(binary: &str, version: &str, applying: &[&str]) {
 
     let installed = run(&["install", "watcher", "CHART"]);
     assert!(installed.ok && installed.out.contains("watcher says hello."), "{installed:?}");
-    assert!(greets(&kubectl, "hello"), "ready when --wait returns");
+    greets(&kubectl, "hello");
     eventually("its Service leads to its Pod, its budget counts it", SOON, || {
         let endpoints = kubectl.get(&["endpoints", "watcher"])?;
         let budget = kubectl.get(&["pdb", "watcher"])?;
@@ -76,11 +76,11 @@ fn life_of_a_release(binary: &str, version: &str, applying: &[&str]) {
 
     let upgraded = run(&["upgrade", "watcher", "CHART", "--set", "greeting=servus"]);
     assert!(upgraded.ok && upgraded.out.contains("watcher says servus."), "{upgraded:?}");
-    assert!(greets(&kubectl, "servus"));
+    greets(&kubectl, "servus");
 
     let rolled = run(&["rollback", "watcher", "1"]);
     assert!(rolled.ok, "{rolled:?}");
-    assert!(greets(&kubectl, "hello"));
+    greets(&kubectl, "hello");
     let history = helm.run(&["history", "watcher"]);
     for expected in ["superseded", "Rollback to 1", "deployed"] {
         assert!(history.contains(expected), "{expected} is missing:\n{history}");
@@ -99,18 +99,22 @@ fn life_of_a_release(binary: &str, version: &str, applying: &[&str]) {
     });
 }
 
-/// Every Pod that is not on its way out was made with this greeting, and is ready.
-fn greets(kubectl: &Kubectl, greeting: &str) -> bool {
-    let set = kubectl.get(&["ds", "watcher"]).expect("get");
-    let pods = kubectl.get(&["pods", "-l", "app=watcher"]).expect("get");
-    let pods: Vec<_> = pods["items"]
-        .as_array()
-        .expect("items")
-        .iter()
-        .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
-        .collect();
-    let right = |pod: &&&serde_json::Value| {
-        pod["metadata"]["annotations"]["greeting"] == greeting && blackbox::machine::is_ready(pod)
-    };
-    set["status"]["numberReady"] == 1 && pods.len() == 1 && pods.iter().all(|pod| right(&pod))
+/// Soon every Pod that is not on its way out was made with this greeting, and is ready: `--wait` counts a DaemonSet as
+/// ready while no more than `maxUnavailable` of its Pods, here the only one, are not.
+fn greets(kubectl: &Kubectl, greeting: &str) {
+    eventually(&format!("the Pod greets with {greeting}"), SOON, || {
+        let set = kubectl.get(&["ds", "watcher"])?;
+        let pods = kubectl.get(&["pods", "-l", "app=watcher"])?;
+        let pods: Vec<_> = pods["items"]
+            .as_array()
+            .ok_or("no items")?
+            .iter()
+            .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
+            .collect();
+        let right = |pod: &&serde_json::Value| {
+            pod["metadata"]["annotations"]["greeting"] == greeting && blackbox::machine::is_ready(pod)
+        };
+        let all = set["status"]["numberReady"] == 1 && pods.len() == 1 && pods.iter().all(right);
+        if all { Ok(()) } else { Err(format!("{} {pods:?}", set["status"])) }
+    });
 }
