@@ -83,6 +83,7 @@ fn slow_senders_of_headers_and_bodies_are_cut_off() {
                     _ => format!("POST {CONFIG_MAPS} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{JSON}content-length: 1000\r\n\r\n{{\"meta"),
                 };
                 stream.write_all(begun.as_bytes()).await.expect("the beginning");
+                stream.flush().await.expect("the beginning");
                 match number % 2 {
                     0 => {
                         let mut rest = Vec::new();
@@ -280,6 +281,8 @@ fn a_storm_of_watches_passes_and_leaves_nothing_behind() {
             let batch = (0..64.min(WATCHES - watching.len())).map(|_| async {
                 let mut stream = admin.connect().await.expect("a connection");
                 stream.write_all(watch.as_bytes()).await.expect("a request");
+                // What was written may still wait for its turn among so many.
+                stream.flush().await.expect("a request");
                 stream
             });
             watching.extend(futures::future::join_all(batch).await);

@@ -258,14 +258,19 @@ fn occupied(
                 upkeep.push(Upkeep::Delete(pod.id.clone(), reason));
             }
         }
-        ([_, _, ..], true) => prune_surging(seen, &running, upkeep),
+        ([_, _, ..], true) => prune_surging(seen, &running, upkeep, look_again_at),
         ([] | [_], _) => {}
     }
     stay.unwrap_or_else(|| staying(seen, first, &running))
 }
 
 /// With surge, the oldest Pod of the current template and the oldest of another may stand side by side for a while.
-fn prune_surging(seen: Seen<'_>, running: &[&PodFacts], upkeep: &mut Vec<Upkeep>) {
+fn prune_surging(
+    seen: Seen<'_>,
+    running: &[&PodFacts],
+    upkeep: &mut Vec<Upkeep>,
+    look_again_at: &mut Option<Timestamp>,
+) {
     let is_new = |pod: &&&PodFacts| !seen.hash.is_empty() && pod.hash == seen.hash;
     let new = running.iter().find(is_new);
     let old = running.iter().find(|pod| !is_new(pod));
@@ -279,10 +284,13 @@ fn prune_surging(seen: Seen<'_>, running: &[&PodFacts], upkeep: &mut Vec<Upkeep>
     let (Some(new), Some(old)) = (new, old) else { return };
     let reason = if !old.is_ready() {
         DeleteReason::OldNotReady { new: new.id.name.clone() }
-    } else if new.is_available(seen.now, seen.wanted.min_ready_seconds) {
-        DeleteReason::Superseded { by: new.id.name.clone() }
     } else {
-        return;
+        match new.availability(seen.now, seen.wanted.min_ready_seconds) {
+            Availability::Available => DeleteReason::Superseded { by: new.id.name.clone() },
+            // Nothing else looks at a Node again that may only keep its Pods.
+            Availability::After(moment) => return earliest(look_again_at, add(moment, JUST_AFTER)),
+            Availability::NotReady => return,
+        }
     };
     upkeep.push(Upkeep::Delete(old.id.clone(), reason));
 }

@@ -201,3 +201,16 @@ fn any_share_of_surge_enables_it() {
     assert!(matches!(world.view.wanted().strategy, daemonset::Strategy::Unavailable(_)));
     assert_eq!(world.view.wanted().strategy.budget(4), 1, "both zero: one node");
 }
+
+#[test]
+fn the_old_pod_goes_in_its_time_where_the_node_has_since_got_a_taint() {
+    let mut world =
+        pair(json!({"minReadySeconds": 10, "updateStrategy": surging(json!(1))["updateStrategy"]}));
+    world.ready("new");
+    world.taint_node("node-0", "t:NoSchedule");
+    assert_eq!(world.sync(), NONE, "not available yet");
+    let again = world.plan().look_again_at.expect("a moment");
+    assert!(again > world.now && again <= world.now + jiff::SignedDuration::from_secs(11), "{again}");
+    world.pass(11);
+    assert_eq!(world.steps(), ["node-0 delete p0: old template, and new is available"]);
+}
