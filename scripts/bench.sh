@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make bench`: figures beside their floors, in one run. Arguments choose: start, api, footprint.
+# `make bench`: figures beside their floors, in one run. Arguments choose: start, api, fleet, footprint.
 . "$(dirname "$0")/lib.sh"
 need_root
 setup_node

@@ -67,7 +67,9 @@ Examples:
   everynode status --output json")]
     Status(StatusArgs),
     /// Simulated nodes against any Kubernetes API
-    #[command(after_help = "Examples:\n  everynode sim --kubeconfig admin.kubeconfig --nodes 100 --seed 7")]
+    #[command(
+        after_help = "Examples:\n  everynode sim --kubeconfig admin.kubeconfig --nodes 100 --seed 7\n  everynode sim --nodes 5000 --start-latency 20-100 --stop-latency 10"
+    )]
     Sim(SimArgs),
     /// Print the version
     #[command(after_help = "Examples:\n  everynode version\n  everynode version --output json")]
@@ -321,6 +323,25 @@ pub struct SimArgs {
     /// The same seed gives the same latencies
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// From a Pod's binding until it runs, in milliseconds, shortest and longest
+    #[arg(long, value_name = "MIN-MAX", default_value = "200-1500", value_parser = milliseconds)]
+    pub start_latency: (u64, u64),
+    /// From a Pod's deletion until it is gone, in milliseconds, shortest and longest
+    #[arg(long, value_name = "MIN-MAX", default_value = "50-500", value_parser = milliseconds)]
+    pub stop_latency: (u64, u64),
+}
+
+/// `200-1500`, or one number for both ends.
+fn milliseconds(text: &str) -> Result<(u64, u64), String> {
+    let (shortest, longest) = text.split_once('-').unwrap_or((text, text));
+    let number = |text: &str| {
+        text.parse::<u64>().map_err(|_| format!("{text:?} is no number of milliseconds, as in 200-1500"))
+    };
+    let (shortest, longest) = (number(shortest)?, number(longest)?);
+    if shortest > longest {
+        return Err(format!("the shortest, {shortest}, is longer than the longest, {longest}"));
+    }
+    Ok((shortest, longest))
 }
 
 /// `90`, `90s`, `2m`, `1h`.
@@ -383,5 +404,13 @@ mod tests {
         assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         assert!(duration("soon").is_err());
+    }
+
+    #[test]
+    fn latencies_are_a_range_or_one_number() {
+        assert_eq!(milliseconds("200-1500"), Ok((200, 1_500)));
+        assert_eq!(milliseconds("10"), Ok((10, 10)));
+        assert!(milliseconds("20-10").is_err_and(|text| text.contains("longer than the longest")));
+        assert!(milliseconds("fast").is_err());
     }
 }

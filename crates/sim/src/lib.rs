@@ -22,7 +22,7 @@ use kube::{Api, Client};
 use process::{Clock, Shutdown, SystemClock, Tasks};
 
 use agent_node::AgentNode;
-use hollow::HollowNode;
+use hollow::Fleet;
 use latency::Latencies;
 use report::{Observer, Report};
 
@@ -30,7 +30,9 @@ use report::{Observer, Report};
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// How often the log says how far the Pods are, while there is news.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(10);
-/// Hollow nodes of one process: each costs a watch and a lease renewal every ten seconds.
+/// The index of Pods by their Node.
+const BY_NODE: &str = "node";
+/// Simulated nodes of one process: each costs a lease renewal every ten seconds.
 pub const NODES_MAX: u32 = 20_000;
 
 /// What to simulate.
@@ -73,24 +75,14 @@ impl Default for SimOptions {
 /// Runs the nodes until shutdown and returns what was seen of their Pods. The Node objects stay.
 pub async fn run(client: Client, options: SimOptions, shutdown: Shutdown) -> Report {
     let tasks = Tasks::new(shutdown.child());
-    let observed = Cache::<Pod>::builder(Api::all(client.clone())).clock(options.clock.clone()).start(&tasks);
-    for number in 0..options.nodes.min(NODES_MAX) {
-        let name = format!("{}-{number:05}", options.name_prefix);
-        let (seed, latencies, client, clock) =
-            (options.seed, options.latencies, client.clone(), Arc::clone(&options.clock));
-        match &options.kind {
-            NodeKind::Hollow => HollowNode { name, number, seed, latencies, client, clock }.start(&tasks),
-            NodeKind::Agent { root_dir } => {
-                let root_dir = root_dir.join(&name);
-                let node = AgentNode { name, number, seed, latencies, client, clock, root_dir };
-                if let Err(error) = node.start(&tasks).await {
-                    tracing::error!(number, error = %error, "a node does not start");
-                }
-            }
-        }
-    }
-    let mut observer = Observer::new(&options.name_prefix);
+    let observed = Cache::<Pod>::builder(Api::all(client.clone()))
+        .index(BY_NODE, |pod| api::pod::node_name(pod).map(str::to_owned).into_iter().collect())
+        .clock(options.clock.clone())
+        .start(&tasks);
+    // Before the first Pod can come.
     let mut changes = observed.subscribe();
+    start_nodes(&client, &options, &observed, &tasks).await;
+    let mut observer = Observer::new(&options.name_prefix);
     let mut told = Report::default();
     loop {
         tokio::select! {
@@ -109,4 +101,21 @@ pub async fn run(client: Client, options: SimOptions, shutdown: Shutdown) -> Rep
     // Late tasks are named in the log by `Tasks`.
     let _ = tasks.shutdown(STOP_PATIENCE).await;
     observer.report()
+}
+
+async fn start_nodes(client: &Client, options: &SimOptions, observed: &Cache<Pod>, tasks: &Tasks) {
+    let nodes = options.nodes.min(NODES_MAX);
+    let (seed, latencies, name_prefix) = (options.seed, options.latencies, options.name_prefix.clone());
+    let NodeKind::Agent { root_dir } = &options.kind else {
+        let (client, clock) = (client.clone(), Arc::clone(&options.clock));
+        return Fleet { nodes, name_prefix, seed, latencies, client, clock }.start(observed.clone(), tasks);
+    };
+    for number in 0..nodes {
+        let name = format!("{name_prefix}-{number:05}");
+        let (client, clock, root_dir) = (client.clone(), Arc::clone(&options.clock), root_dir.join(&name));
+        let node = AgentNode { name, number, seed, latencies, client, clock, root_dir };
+        if let Err(error) = node.start(tasks).await {
+            tracing::error!(number, error = %error, "a node does not start");
+        }
+    }
 }

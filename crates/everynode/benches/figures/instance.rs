@@ -16,7 +16,7 @@ pub struct Instance {
     binary: PathBuf,
 }
 
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     std::env::var_os("EVERYNODE_BIN")
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_everynode")), PathBuf::from)
 }

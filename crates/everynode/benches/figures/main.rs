@@ -4,6 +4,7 @@
 //! ratio is what counts. Needs root, containerd and the images of `cargo xtask images`.
 
 mod api;
+mod fleet;
 mod footprint;
 mod instance;
 mod start;
@@ -26,6 +27,9 @@ fn main() -> Result<()> {
         }
         if asked("api") {
             api::run(OBJECTS).await?;
+        }
+        if asked("fleet") {
+            fleet::run().await?;
         }
         if asked("footprint") {
             footprint::run().await?;

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use process::{Shutdown, logging};
+use sim::latency::{Latencies, Range};
 
 use crate::cli::SimArgs;
 
@@ -20,7 +21,10 @@ pub async fn run(args: SimArgs) -> Result<()> {
         "{} simulated nodes, seed {}; Ctrl-C ends them and prints what they saw",
         args.nodes, args.seed
     );
-    let options = sim::SimOptions { nodes: args.nodes, seed: args.seed, ..sim::SimOptions::default() };
+    let range = |(shortest, longest)| Range::millis(shortest, longest);
+    let latencies = Latencies { start: range(args.start_latency), stop: range(args.stop_latency) };
+    let options =
+        sim::SimOptions { nodes: args.nodes, seed: args.seed, latencies, ..sim::SimOptions::default() };
     let report = sim::run(client, options, shutdown).await;
     println!("{report}");
     Ok(())
