@@ -1,6 +1,7 @@
 //! DaemonSets end to end: the handbook's manifest, rollout and undo, placement, cordon.
 
 use blackbox::{Machine, SOON, eventually, free_port, throughout};
+use std::io::Write as _;
 use std::time::Duration;
 
 fn fluentd() -> String {
@@ -31,8 +32,11 @@ fn the_handbooks_fluentd_manifest_runs_as_it_stands() {
     let pod = pods[0]["metadata"]["name"].as_str().expect("name").to_owned();
     let line = format!("a line of {} for the collector", machine.node);
     let file = std::path::PathBuf::from(format!("/var/log/{}.log", machine.node));
-    std::fs::write(&file, format!("{line}\n")).expect("write under /var/log");
+    // A collector follows a file that it finds at its start from the end, and the Pod is ready before it looks: what writes
+    // a log goes on writing.
+    let mut written = std::fs::File::create(&file).expect("a file under /var/log");
     eventually("the collector's log shows the line", SOON, || {
+        writeln!(written, "{line}").map_err(|error| error.to_string())?;
         let log = kubectl.run(&["logs", &pod]);
         if log.contains(&line) { Ok(()) } else { Err(log) }
     });
