@@ -115,7 +115,8 @@ fn not_handled(kind: &str, resource: &Resource, why: &str) -> ApiError {
     ))
 }
 
-/// A typed object from a payload; `warn` is told what is to be said in Warning headers.
+/// A typed object from a payload, of this kind and version or of none that it names; `warn` is told what is to be said in
+/// Warning headers.
 pub fn decode<T: serde::de::DeserializeOwned>(
     payload: &Payload,
     resource: &Resource,
@@ -131,8 +132,14 @@ pub fn decode<T: serde::de::DeserializeOwned>(
         }
         Payload::Value(value) => ignored(value, &mut found),
     };
-    let object = decoded
-        .map_err(|error| not_handled(resource.kind, resource, &mistyped(payload, resource, &error)))?;
+    let object = match decoded {
+        Ok(object) => object,
+        Err(error) => {
+            // A body of another kind has other fields, too: what kind it is says more.
+            payload.expect_kind(resource)?;
+            return Err(not_handled(resource.kind, resource, &mistyped(payload, resource, &error)));
+        }
+    };
     if validation == FieldValidation::Ignore {
         return Ok(object);
     }

@@ -25,7 +25,12 @@ use crate::window::Lane;
 impl Stored<'_> {
     pub(super) async fn create(&self, body: Bytes) -> Result<Response<Body>, ApiError> {
         let options = WriteOptions::parse(&self.call.query, "CreateOptions")?;
-        let payload = self.read_body(body)?;
+        let mut payload = Payload::read(&self.call.headers, body, self.call.resource.kind)?;
+        // JSON of a stored kind is read by its type at once, which refuses another kind or version by itself.
+        if self.call.resource.stored_as.is_some() || matches!(payload, Payload::Value(_)) {
+            payload.expect_kind(self.call.resource)?;
+            payload = self.to_storage(payload)?;
+        }
         let object = self.create_from(&payload, "", options).await?;
         self.object_answer(StatusCode::CREATED, &object)
     }
