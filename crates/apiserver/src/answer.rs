@@ -27,6 +27,12 @@ pub struct Shape {
     now: Timestamp,
 }
 
+/// An object of which nothing but its metadata is read.
+#[derive(serde::Deserialize)]
+struct MetadataOnly {
+    metadata: Value,
+}
+
 /// The metadata of a list.
 #[derive(Debug, Default)]
 pub struct ListMeta {
@@ -62,9 +68,18 @@ impl Shape {
         Rendering { version, include: self.include, now: self.now }
     }
 
+    /// As much of the object as the form shows.
     fn value(&self, object: &Object) -> Result<Value, ApiError> {
-        let value = serde_json::from_slice(&object.json())
-            .map_err(|_| ApiError::internal("the stored object is damaged"))?;
+        let damaged = |_| ApiError::internal("the stored object is damaged");
+        let json = object.json();
+        if matches!(self.form, Form::PartialMetadata(_) | Form::PartialMetadataList(_))
+            && self.resource.stored_as.is_none()
+        {
+            // The garbage collector follows every object so: what is not shown is passed over.
+            let shown: MetadataOnly = serde_json::from_slice(&json).map_err(damaged)?;
+            return Ok(json!({"metadata": shown.metadata}));
+        }
+        let value = serde_json::from_slice(&json).map_err(damaged)?;
         Ok(legacy::from_storage(self.resource, value))
     }
 
