@@ -141,7 +141,9 @@ impl Bench {
             let patch = move |n: usize| {
                 wire::merge_patch(&format!("{PODS}/p{}/status", n % watchers), status(n + watchers)?)
             };
-            let changes = wire::storm(&self.door, CONCURRENCY, 0, CHANGES, patch);
+            // No more at once than there are Pods, or they would be in each other's way.
+            let at_once = CONCURRENCY.min(watchers / 2);
+            let changes = wire::storm(&self.door, at_once, 0, CHANGES, patch);
             let (cpu, _) = self.per_operation(CHANGES, changes).await?;
             let end = Instant::now() + Duration::from_secs(DEADLINE_SECONDS);
             while seen.load(Ordering::Relaxed) < told + CHANGES {
