@@ -112,9 +112,14 @@ impl Selector {
     }
 
     pub fn matches(&self, labels: &Labels) -> bool {
+        self.matches_by(|key| labels.get(key).map(String::as_str))
+    }
+
+    /// As [`matches`](Self::matches), for labels that are found by their key some other way.
+    pub fn matches_by<'a>(&self, value_of: impl Fn(&str) -> Option<&'a str>) -> bool {
         match self {
             Selector::Nothing => false,
-            Selector::All(terms) => terms.iter().all(|term| term.matches(labels)),
+            Selector::All(terms) => terms.iter().all(|term| term.requires.accepts(value_of(&term.key))),
         }
     }
 

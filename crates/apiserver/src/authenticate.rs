@@ -122,7 +122,7 @@ impl Living for Objects<'_> {
         let object = self.0.window(plural)?.get(&key)?;
         // Only an object on its way out is decoded, and of it only when.
         let deleted_at = object.header.deleting.then(|| deletion(&object.json())).flatten();
-        Some(Life { uid: object.header.uid.clone(), deleted_at })
+        Some(Life { uid: object.header.uid().to_owned(), deleted_at })
     }
 }
 

@@ -12,6 +12,16 @@ pub const URL_BYTES_MAX: usize = 64 * 1024;
 /// a watcher that is further behind lists again. Pages of a list and lists of an exact revision reach back as far.
 pub const RING_EVENTS_MAX: usize = 65_536;
 
+/// Bytes of the objects that a resource's events keep: some ten seconds of a roll-out over 5,000 nodes, a minute and a
+/// half of their leases.
+pub const RING_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Events older than this are forgotten: upstream's etcd compacts every five minutes.
+pub const RING_AGE_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// How often events are looked at for their age.
+pub const RING_TIDY_INTERVAL: Duration = Duration::from_secs(30);
+
 /// Newest events of a resource whose lines are kept for the watchers that have not read them yet; later ones make their own.
 pub const EVENT_LINES_MAX: usize = 256;
 

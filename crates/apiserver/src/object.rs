@@ -1,9 +1,11 @@
-//! An object as it is stored and served: bytes with a small header.
+//! An object as it is stored and served: bytes with a small [`Header`].
 //!
 //! A write encodes the object once, with an empty resourceVersion whose place is remembered. From then on the store and
 //! the windows share that one buffer; an answer is its bytes with the committed revision spliced in. Reads never
 //! decode; what they select by is in the header. managedFields stand in the JSON as text, which the types never see:
 //! whoever decodes an object in order to change it takes [`Object::bare`] and [`Object::managed`].
+
+mod header;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -12,58 +14,16 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use k8s_openapi::Metadata;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use store::Revision;
 
-/// What is selected by, without decoding the object.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Header {
-    #[serde(rename = "n")]
-    pub name: String,
-    #[serde(rename = "s", default, skip_serializing_if = "String::is_empty")]
-    pub namespace: String,
-    #[serde(rename = "u")]
-    pub uid: String,
-    #[serde(rename = "l", default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
-    /// The kind's selectable fields beside metadata.name and metadata.namespace.
-    #[serde(rename = "f", default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub fields: BTreeMap<String, String>,
-    /// Seconds since the epoch.
-    #[serde(rename = "c", default)]
-    pub created_seconds: i64,
-    #[serde(rename = "d", default, skip_serializing_if = "std::ops::Not::not")]
-    pub deleting: bool,
-    /// Names of objects that this one needs, by kind: what a node's agent may read for a pod that it runs.
-    #[serde(rename = "x", default, skip_serializing_if = "Vec::is_empty")]
-    pub references: Vec<String>,
-    /// Where the revision goes in the JSON.
-    #[serde(rename = "r")]
-    revision_at: usize,
-    /// Length of `"managedFields":[…],`, which stands right before the revision's field.
-    #[serde(rename = "m", default, skip_serializing_if = "is_zero")]
-    managed_bytes: usize,
-}
-
-impl Header {
-    /// A selectable field by its selector name.
-    pub fn field(&self, name: &str) -> Option<&str> {
-        match name {
-            "metadata.name" => Some(&self.name),
-            "metadata.namespace" => Some(&self.namespace),
-            _ => self.fields.get(name).map(String::as_str),
-        }
-    }
-}
+pub use header::Header;
+use header::Parts;
 
 /// The beginning of the revision's field in the JSON.
 const REVISION_FIELD: &str = "\"resourceVersion\":\"";
 /// The beginning of the managers' field, which ends in a comma.
 const MANAGED_FIELD: &str = "\"managedFields\":";
-
-fn is_zero(length: &usize) -> bool {
-    *length == 0
-}
 
 /// Stored bytes that are none of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +51,9 @@ impl Happened {
     }
 }
 
+/// Enough for most heads.
+const HEAD_BYTES_USUAL: usize = 512;
+
 /// Digits of the largest revision.
 const REVISION_DIGITS_MAX: usize = 20;
 
@@ -103,33 +66,36 @@ pub struct Object {
     /// `namespace/name`, or `name` for cluster-scoped objects.
     pub key: Arc<str>,
     pub revision: Revision,
-    pub header: Arc<Header>,
-    /// The header's line and the JSON: the very buffer that the store has.
+    pub header: Header,
+    /// The head and the JSON: the very buffer that the store has.
     stored: Bytes,
     /// Where the JSON begins.
     json_at: usize,
     /// Where the revision goes.
     revision_at: usize,
+    /// Length of `"managedFields":[…],`, which stands right before the revision's field.
+    managed_bytes: usize,
 }
 
 impl Object {
     /// From what the store holds.
     pub fn from_stored(key: Arc<str>, revision: Revision, stored: Bytes) -> Result<Object, Damaged> {
+        let Some((header, places)) = Header::read(&stored) else {
+            return Err(Damaged { key: key.to_string() });
+        };
         let damaged = || Damaged { key: key.to_string() };
-        let newline = memchr::memchr(b'\n', &stored).ok_or_else(damaged)?;
-        let header: Header = serde_json::from_slice(&stored[..newline]).map_err(|_| damaged())?;
-        let json_at = newline + 1;
-        let revision_at = json_at.checked_add(header.revision_at).ok_or_else(damaged)?;
+        let revision_at = places.json_at.checked_add(places.revision_at).ok_or_else(damaged)?;
         // What stands before the revision: its own field, and the managers' if there is one.
-        let before = match header.managed_bytes {
+        let before = match places.managed_bytes {
             0 => 0,
             length if length <= MANAGED_FIELD.len() => return Err(damaged()),
             length => length.saturating_add(REVISION_FIELD.len()),
         };
-        if revision_at > stored.len() || before > header.revision_at {
+        if revision_at > stored.len() || before > places.revision_at {
             return Err(damaged());
         }
-        Ok(Object { key, revision, header: Arc::new(header), stored, json_at, revision_at })
+        let (json_at, managed_bytes) = (places.json_at, places.managed_bytes);
+        Ok(Object { key, revision, header, stored, json_at, revision_at, managed_bytes })
     }
 
     /// The object as it was, at the revision of its deletion.
@@ -137,10 +103,15 @@ impl Object {
         Object {
             key: Arc::clone(&self.key),
             revision,
-            header: Arc::clone(&self.header),
+            header: self.header.clone(),
             stored: self.stored.clone(),
             ..*self
         }
+    }
+
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        self.stored.len()
     }
 
     /// The JSON before and after its revision.
@@ -200,7 +171,7 @@ impl Object {
 
     /// The object's JSON without managedFields.
     pub fn bare(&self) -> Bytes {
-        let mut bare = Vec::with_capacity(self.json_bytes_max() - self.header.managed_bytes);
+        let mut bare = Vec::with_capacity(self.json_bytes_max() - self.managed_bytes);
         match self.managed_range() {
             None => self.write_json(&mut bare),
             Some((start, end)) => {
@@ -216,7 +187,7 @@ impl Object {
 
     /// Where `"managedFields":[…],` stands in the buffer.
     fn managed_range(&self) -> Option<(usize, usize)> {
-        let length = self.header.managed_bytes;
+        let length = self.managed_bytes;
         let end = self.revision_at.checked_sub(REVISION_FIELD.len())?;
         (length > 0).then(|| (end - length, end))
     }
@@ -233,14 +204,18 @@ fn mark() -> &'static str {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("object could not be encoded")]
-pub struct EncodeError(#[source] serde_json::Error);
+pub enum EncodeError {
+    #[error("object could not be encoded")]
+    Json(#[source] serde_json::Error),
+    #[error("object is too large to be encoded")]
+    TooLarge,
+}
 
 /// The bytes to store for an object; `managed` is the JSON of its managedFields, or empty.
 pub fn encode<T>(
     mut object: T,
-    fields: BTreeMap<String, String>,
-    references: Vec<String>,
+    fields: &BTreeMap<String, String>,
+    references: &[String],
     managed: &[u8],
 ) -> Result<Bytes, EncodeError>
 where
@@ -248,26 +223,25 @@ where
 {
     object.metadata_mut().resource_version = Some(mark().to_owned());
     object.metadata_mut().managed_fields = None;
-    let json = serde_json::to_vec(&object).map_err(EncodeError)?;
+    let json = serde_json::to_vec(&object).map_err(EncodeError::Json)?;
     let meta = object.metadata();
     let at = memchr::memmem::find(&json, mark().as_bytes()).unwrap_or(json.len());
     let before_field = at.saturating_sub(REVISION_FIELD.len());
     let managed_bytes = if managed.is_empty() { 0 } else { MANAGED_FIELD.len() + managed.len() + 1 };
-    let header = Header {
-        name: meta.name.clone().unwrap_or_default(),
-        namespace: meta.namespace.clone().unwrap_or_default(),
-        uid: meta.uid.clone().unwrap_or_default(),
-        labels: meta.labels.clone().unwrap_or_default(),
+    let parts = Parts {
+        name: meta.name.as_deref().unwrap_or_default(),
+        namespace: meta.namespace.as_deref().unwrap_or_default(),
+        uid: meta.uid.as_deref().unwrap_or_default(),
+        labels: meta.labels.as_ref(),
         fields,
+        references,
         created_seconds: meta.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
         deleting: meta.deletion_timestamp.is_some(),
-        references,
         revision_at: at + managed_bytes,
         managed_bytes,
     };
-    let mut stored = serde_json::to_vec(&header).map_err(EncodeError)?;
-    stored.reserve(json.len() + managed_bytes + 1);
-    stored.push(b'\n');
+    let mut stored = Vec::with_capacity(json.len() + managed_bytes + HEAD_BYTES_USUAL);
+    header::write(&parts, &mut stored).ok_or(EncodeError::TooLarge)?;
     stored.extend_from_slice(&json[..before_field]);
     if managed_bytes > 0 {
         stored.extend_from_slice(MANAGED_FIELD.as_bytes());
@@ -276,6 +250,8 @@ where
     }
     stored.extend_from_slice(&json[before_field..at]);
     stored.extend_from_slice(&json[at + mark().len()..]);
+    // It is kept for as long as the object is: what was reserved too much is given back.
+    stored.shrink_to_fit();
     Ok(Bytes::from(stored))
 }
 
@@ -290,7 +266,7 @@ mod tests {
         object.metadata.name = Some("a".to_owned());
         object.metadata.annotations =
             Some([("resourceVersion".to_owned(), "\"resourceVersion\":\"\"".to_owned())].into());
-        let stored = encode(object, BTreeMap::new(), Vec::new(), b"").unwrap();
+        let stored = encode(object, &BTreeMap::new(), &[], b"").unwrap();
         let read = Object::from_stored("ns/a".into(), Revision(42), stored).unwrap();
         let value: ConfigMap = serde_json::from_slice(&read.json()).unwrap();
         assert_eq!(value.metadata.resource_version.as_deref(), Some("42"));
@@ -307,7 +283,7 @@ mod tests {
         let mut object = ConfigMap::default();
         object.metadata.name = Some("a".to_owned());
         let managed = br#"[{"manager":"m","operation":"Update"}]"#;
-        let stored = encode(object.clone(), BTreeMap::new(), Vec::new(), managed).unwrap();
+        let stored = encode(object.clone(), &BTreeMap::new(), &[], managed).unwrap();
         let read = Object::from_stored("ns/a".into(), Revision(42), stored).unwrap();
         assert_eq!(read.managed(), managed);
         let whole: ConfigMap = serde_json::from_slice(&read.json()).unwrap();
@@ -315,7 +291,7 @@ mod tests {
         let bare: ConfigMap = serde_json::from_slice(&read.bare()).unwrap();
         assert_eq!(bare.metadata.managed_fields, None);
         assert_eq!(bare.metadata.resource_version.as_deref(), Some("42"));
-        let stored = encode(object, BTreeMap::new(), Vec::new(), b"").unwrap();
+        let stored = encode(object, &BTreeMap::new(), &[], b"").unwrap();
         let read = Object::from_stored("ns/a".into(), Revision(42), stored).unwrap();
         assert!(read.managed().is_empty());
         assert_eq!(read.bare(), read.json());
@@ -323,10 +299,29 @@ mod tests {
 
     #[test]
     fn foreign_bytes_are_damaged_and_no_panic() {
-        let long = "{\"n\":\"a\",\"u\":\"b\",\"r\":1,\"m\":99}\n{}";
-        for bytes in ["", "x", "{}\n", "{\"n\":\"a\",\"u\":\"b\",\"r\":99}\n{}", long] {
+        for bytes in ["", "x", "{}\n", "{\"n\":\"a\",\"u\":\"b\",\"r\":99}\n{}"] {
             let read = Object::from_stored("a".into(), Revision(1), Bytes::from(bytes));
             assert!(read.is_err(), "{bytes}");
+        }
+        let fields = BTreeMap::new();
+        for (revision_at, managed_bytes) in [(99, 0), (1, 99), (2, 1)] {
+            let parts = Parts {
+                name: "a",
+                namespace: "",
+                uid: "b",
+                labels: None,
+                fields: &fields,
+                references: &[],
+                created_seconds: 0,
+                deleting: false,
+                revision_at,
+                managed_bytes,
+            };
+            let mut stored = Vec::new();
+            header::write(&parts, &mut stored).unwrap();
+            stored.extend_from_slice(b"{}");
+            let read = Object::from_stored("a".into(), Revision(1), Bytes::from(stored));
+            assert!(read.is_err(), "{revision_at} {managed_bytes}");
         }
     }
 }

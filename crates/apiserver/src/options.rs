@@ -129,8 +129,8 @@ pub struct Selection {
 
 impl Selection {
     pub fn matches(&self, object: &Object) -> bool {
-        (self.namespace.is_empty() || object.header.namespace == self.namespace)
-            && self.labels.matches(&object.header.labels)
+        (self.namespace.is_empty() || object.header.namespace() == self.namespace)
+            && self.labels.matches_by(|key| object.header.label(key))
             && self.fields.matches(|field| object.header.field(field))
     }
 

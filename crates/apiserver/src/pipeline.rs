@@ -176,7 +176,7 @@ pub fn typed<T: serde::de::DeserializeOwned>(object: &Object) -> Result<T, ApiEr
 pub fn stored<T: Kind>(object: T, managed: &[u8]) -> Result<Bytes, ApiError> {
     let fields = object.selectable();
     let references = object.references();
-    encode(object, fields, references, managed).map_err(|error| {
+    encode(object, &fields, &references, managed).map_err(|error| {
         tracing::error!(%error, "an object cannot be encoded");
         ApiError::internal("the object cannot be encoded")
     })

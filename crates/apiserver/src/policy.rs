@@ -73,6 +73,8 @@ impl PodReferences for Pods {
             return pod.is_some_and(|pod| pod.header.field("spec.nodeName") == Some(node));
         }
         let wanted = reference(kind, name);
-        window.any_on_node(node, &format!("{namespace}/"), |pod| pod.header.references.contains(&wanted))
+        window.any_on_node(node, &format!("{namespace}/"), |pod| {
+            pod.header.references().any(|found| found == wanted)
+        })
     }
 }

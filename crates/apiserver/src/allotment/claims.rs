@@ -83,7 +83,7 @@ impl Allotment {
             .collect();
         let mut held = BTreeMap::new();
         for object in windows.window("services").map(|w| w.list("", |_| true).objects).unwrap_or_default() {
-            for claim in object.header.references.iter().filter_map(|text| Claim::parse(text)) {
+            for claim in object.header.references().filter_map(Claim::parse) {
                 held.insert(claim, Arc::clone(&object.key));
             }
         }

@@ -54,5 +54,5 @@ impl Stored<'_> {
 }
 
 fn claims(object: &Object) -> BTreeSet<Claim> {
-    object.header.references.iter().filter_map(|text| Claim::parse(text)).collect()
+    object.header.references().filter_map(Claim::parse).collect()
 }

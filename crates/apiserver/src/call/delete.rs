@@ -42,7 +42,7 @@ impl Stored<'_> {
                 self.object_answer(StatusCode::OK, &object)
             }
             Remains::Gone(object) => {
-                let status = error::deleted(self.call.resource, &object.header.name, &object.header.uid);
+                let status = error::deleted(self.call.resource, object.header.name(), object.header.uid());
                 self.json_answer(StatusCode::OK, &status)
             }
         }
@@ -55,7 +55,7 @@ impl Stored<'_> {
         self.fresh().await?;
         let view = self.window.list(&options.selection.prefix(), |object| options.selection.matches(object));
         for object in &view.objects {
-            match self.delete_one(&object.header.name, &deletion).await {
+            match self.delete_one(object.header.name(), &deletion).await {
                 Ok(_) => {}
                 // Somebody else was faster.
                 Err(error) if error.code() == StatusCode::NOT_FOUND => {}
@@ -136,10 +136,10 @@ impl Stored<'_> {
     }
 
     fn check_preconditions(&self, name: &str, current: &Object, deletion: &Deletion) -> Result<(), ApiError> {
-        if let Some(asked) = deletion.uid.as_deref().filter(|uid| *uid != current.header.uid) {
+        if let Some(asked) = deletion.uid.as_deref().filter(|uid| *uid != current.header.uid()) {
             let why = format!(
                 "Precondition failed: UID in precondition: {asked}, UID in object meta: {}",
-                current.header.uid
+                current.header.uid()
             );
             return Err(ApiError::conflict(self.call.resource, name, why));
         }

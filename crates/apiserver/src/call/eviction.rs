@@ -180,7 +180,7 @@ impl Stored<'_> {
     async fn tell_eviction(&self, name: &str, deletion: &Deletion) -> Result<Arc<Object>, ApiError> {
         for _ in 0..CONFLICT_TRIES_MAX {
             let current = self.current(name).await?;
-            let uid = current.header.uid.as_str();
+            let uid = current.header.uid();
             if let Some(asked) = deletion.uid.as_deref().filter(|asked| !asked.is_empty() && *asked != uid) {
                 return Err(self.precondition("UID", asked, uid, "deleted and then recreated"));
             }

@@ -169,10 +169,7 @@ impl Call {
     fn endpoints(&self, service: &str, port_name: &str) -> Result<Vec<(String, u16)>, ApiError> {
         let Some(window) = self.server.windows.window("endpointslices") else { return Ok(Vec::new()) };
         let mut found = Vec::new();
-        let belongs = |object: &Object| {
-            let labels = &object.header.labels;
-            labels.get(SERVICE_NAME).is_some_and(|name| name == service)
-        };
+        let belongs = |object: &Object| object.header.label(SERVICE_NAME) == Some(service);
         for object in window.list(&format!("{}/", self.target.namespace), belongs).objects {
             let slice: EndpointSlice = typed(&object)?;
             let ports = slice.ports.iter().flatten();

@@ -55,10 +55,10 @@ impl Stored<'_> {
         for _ in 0..CONFLICT_TRIES_MAX {
             let current = self.current(name).await?;
             let asked_uid = binding.metadata.uid.as_deref().unwrap_or_default();
-            if !asked_uid.is_empty() && asked_uid != current.header.uid {
+            if !asked_uid.is_empty() && asked_uid != current.header.uid() {
                 let why = format!(
                     "Precondition failed: UID in precondition: {asked_uid}, UID in object meta: {}",
-                    current.header.uid
+                    current.header.uid()
                 );
                 return Err(ApiError::conflict(self.resource, name, why));
             }

@@ -69,7 +69,7 @@ impl Stored<'_> {
             Some(reference) => self.bind_to(reference)?,
         };
         bound.namespace = self.namespace().to_owned();
-        bound.account = Reference { name: name.to_owned(), uid: account.header.uid.clone() };
+        bound.account = Reference { name: name.to_owned(), uid: account.header.uid().to_owned() };
         let mut lives_seconds = seconds;
         let for_us = asked.spec.audiences.iter().all(|audience| *audience == issuer.name);
         // What admission mounts lives on for programs that never read their token again (upstream's
@@ -128,7 +128,7 @@ impl Stored<'_> {
             }
         };
         let object = self.other(plural, &name)?;
-        let own = Some(Reference { name: name.clone(), uid: object.header.uid.clone() });
+        let own = Some(Reference { name: name.clone(), uid: object.header.uid().to_owned() });
         let mut bound = Bound::default();
         match plural {
             "pods" => {
@@ -141,7 +141,7 @@ impl Stored<'_> {
                 }
                 bound.node = object.header.field("spec.nodeName").map(|node| {
                     let found = self.call.server.windows.window("nodes").and_then(|window| window.get(node));
-                    let uid = found.map(|node| node.header.uid.clone()).unwrap_or_default();
+                    let uid = found.map(|node| node.header.uid().to_owned()).unwrap_or_default();
                     Reference { name: node.to_owned(), uid }
                 });
                 bound.pod = own;
@@ -150,7 +150,7 @@ impl Stored<'_> {
             _ => bound.node = own,
         }
         let wanted = text(&reference.uid);
-        if !wanted.is_empty() && wanted != object.header.uid {
+        if !wanted.is_empty() && wanted != object.header.uid() {
             let why = format!(
                 "the UID in the bound object reference ({wanted}) does not match the UID in record. The object might \
                  have been deleted and then recreated"

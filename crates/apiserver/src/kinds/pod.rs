@@ -116,7 +116,7 @@ impl Kind for Pod {
         match (old, part) {
             (None, _) => {
                 let own = admission.windows.window("nodes").and_then(|window| window.get(node));
-                restriction::create_pod(node, own.as_ref().map(|own| own.header.uid.as_str()), self)
+                restriction::create_pod(node, own.as_ref().map(|own| own.header.uid()), self)
             }
             (Some(old), Part::Status) => restriction::update_pod_status(node, old, self),
             (Some(_), Part::Main | Part::Own) => restriction::other_pod_write(node, "UPDATE"),

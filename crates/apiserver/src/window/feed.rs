@@ -1,7 +1,7 @@
 //! Filling the windows: one scan, then one watch on the store for all of them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::scheme::RESOURCES;
 use futures::StreamExt;
@@ -10,6 +10,7 @@ use store::{Entry, ReadError, Revision, Store, WatchError};
 use tokio::sync::watch;
 
 use super::{Event, PREFIX, Window, Windows};
+use crate::limits::RING_TIDY_INTERVAL;
 use crate::object::{Happened, Object};
 
 /// Wait before a broken store watch is opened again.
@@ -66,14 +67,24 @@ impl Windows {
 
     async fn follow_once(&self) -> Result<(), WatchError> {
         let mut changes = self.store.watch(PREFIX, self.applied()).await?;
-        while let Some(batch) = changes.next().await {
+        let mut tidied = tokio::time::interval(RING_TIDY_INTERVAL);
+        tidied.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            // Neither loses anything: a change that has not come yet stays with the store.
+            let batch = tokio::select! {
+                batch = changes.next() => batch,
+                _ = tidied.tick() => {
+                    self.by_plural.values().for_each(|window| window.tidy());
+                    continue;
+                }
+            };
+            let Some(batch) = batch else { return Ok(()) };
             let mut newest = self.applied();
             for event in batch? {
                 newest = newest.max(self.apply(event));
             }
             self.applied.send_replace(newest.0);
         }
-        Ok(())
     }
 
     fn apply(&self, event: store::Event) -> Revision {
@@ -105,6 +116,10 @@ impl Window {
         }
         state.ring.reset(revision);
         state.revision = revision;
+    }
+
+    fn tidy(&self) {
+        self.state.write().ring.tidy(Instant::now());
     }
 
     fn apply(&self, name: &str, revision: Revision, entry: Option<Entry>) {

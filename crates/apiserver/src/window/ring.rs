@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use store::Revision;
 use tokio::sync::Notify;
@@ -12,7 +13,7 @@ use tokio::sync::Notify;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::limits::{EVENT_LINES_MAX, RING_EVENTS_MAX};
+use crate::limits::{EVENT_LINES_MAX, RING_AGE_MAX, RING_BYTES_MAX, RING_EVENTS_MAX};
 use crate::object::{Happened, Object};
 
 /// One change of one object.
@@ -26,11 +27,13 @@ pub struct Event {
     pub previous: Option<Arc<Object>>,
     /// The event's line, made for the first watcher that reads it and shared by all, as long as the event is young.
     line: Mutex<Option<Bytes>>,
+    seen: Instant,
 }
 
 impl Event {
     pub fn new(happened: Happened, object: Arc<Object>, previous: Option<Arc<Object>>) -> Event {
-        Event { revision: object.revision, happened, object, previous, line: Mutex::default() }
+        let (revision, seen) = (object.revision, Instant::now());
+        Event { revision, happened, object, previous, line: Mutex::default(), seen }
     }
 
     /// The event as a watcher without a selector is told of it.
@@ -63,6 +66,8 @@ struct Waiting {
 
 pub(super) struct Ring {
     events: VecDeque<Arc<Event>>,
+    /// Of the objects of all events.
+    bytes: usize,
     /// The number of the first event kept.
     first: u64,
     /// Changes up to this revision are not kept.
@@ -73,7 +78,14 @@ pub(super) struct Ring {
 
 impl Ring {
     pub fn new(forgotten: Revision) -> Ring {
-        Ring { events: VecDeque::new(), first: 0, forgotten, lanes: HashMap::new(), next_watcher: 0 }
+        Ring {
+            events: VecDeque::new(),
+            bytes: 0,
+            first: 0,
+            forgotten,
+            lanes: HashMap::new(),
+            next_watcher: 0,
+        }
     }
 
     /// The number that the next event will have.
@@ -108,18 +120,31 @@ impl Ring {
                 }
             }
         }
+        self.bytes += event.object.bytes();
         self.events.push_back(Arc::new(event));
         if let Some(old) = self.events.len().checked_sub(EVENT_LINES_MAX + 1) {
             self.events[old].forget_line();
         }
-        if self.events.len() > RING_EVENTS_MAX {
+        while self.events.len() > RING_EVENTS_MAX || (self.bytes > RING_BYTES_MAX && self.events.len() > 1) {
             self.forget_first();
         }
         woken
     }
 
+    /// Forgets what is too old by now.
+    pub fn tidy(&mut self, now: Instant) {
+        while self.events.front().is_some_and(|event| now.duration_since(event.seen) > RING_AGE_MAX) {
+            self.forget_first();
+        }
+        // A calm resource gives back what its last storm has taken.
+        if self.events.capacity() > 4 * self.events.len().max(EVENT_LINES_MAX) {
+            self.events.shrink_to(2 * self.events.len());
+        }
+    }
+
     fn forget_first(&mut self) {
         let Some(event) = self.events.pop_front() else { return };
+        self.bytes = self.bytes.saturating_sub(event.object.bytes());
         let number = self.first;
         self.first += 1;
         self.forgotten = event.revision;
@@ -195,6 +220,7 @@ impl Ring {
     pub fn reset(&mut self, forgotten: Revision) {
         self.first = self.next() + 1;
         self.events.clear();
+        self.bytes = 0;
         self.forgotten = forgotten;
         for waiting in self.lanes.values_mut() {
             waiting.events.clear();
@@ -208,16 +234,65 @@ impl Ring {
 
 /// Every lane that an event belongs to, each once.
 fn lanes_of(event: &Event) -> impl Iterator<Item = Lane> {
-    let node =
-        |object: &Object| object.header.fields.get("spec.nodeName").filter(|node| !node.is_empty()).cloned();
+    let node = |object: &Object| {
+        object.header.field("spec.nodeName").filter(|node| !node.is_empty()).map(str::to_owned)
+    };
     let new = node(&event.object);
     let old = event.previous.as_deref().and_then(node).filter(|old| Some(old) != new.as_ref());
     [
         Some(Lane::All),
-        Some(Lane::Name(event.object.header.name.clone())),
+        Some(Lane::Name(event.object.header.name().to_owned())),
         new.map(Lane::Node),
         old.map(Lane::Node),
     ]
     .into_iter()
     .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+    use crate::object::encode;
+
+    fn event(revision: u64, padding: usize) -> Event {
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some(format!("a{revision}"));
+        object.data = Some([("text".to_owned(), "x".repeat(padding))].into());
+        let stored = encode(object, &BTreeMap::new(), &[], b"").unwrap();
+        let object = Object::from_stored("ns/a".into(), Revision(revision), stored).unwrap();
+        Event::new(Happened::Added, Arc::new(object), None)
+    }
+
+    #[test]
+    fn events_of_large_objects_are_forgotten_sooner() {
+        let mut ring = Ring::new(Revision(0));
+        for revision in 1..=40 {
+            ring.push(event(revision, RING_BYTES_MAX / 20));
+        }
+        assert!(ring.bytes <= RING_BYTES_MAX && ring.events.len() == 19, "{}", ring.events.len());
+        assert!(ring.after(Revision(20)).is_none());
+        assert!(ring.after(Revision(21)).is_some());
+        ring.push(event(41, 2 * RING_BYTES_MAX));
+        assert_eq!(ring.events.len(), 1, "one is kept, whatever its size");
+    }
+
+    #[test]
+    fn old_events_are_forgotten_and_their_memory_given_back() {
+        let mut ring = Ring::new(Revision(0));
+        for revision in 1..=5_000 {
+            ring.push(event(revision, 1));
+        }
+        let now = Instant::now();
+        ring.tidy(now);
+        assert_eq!(ring.events.len(), 5_000);
+        ring.tidy(now + RING_AGE_MAX + Duration::from_secs(1));
+        assert_eq!((ring.events.len(), ring.bytes), (0, 0));
+        assert!(ring.events.capacity() < 1_000);
+        assert_eq!(ring.forgotten, Revision(5_000));
+    }
 }
