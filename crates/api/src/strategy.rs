@@ -130,7 +130,10 @@ pub fn pod_update(new: &mut Pod, old: &Pod) {
 
 /// Owners and the class of service are not the agent's to change.
 pub fn pod_status_update(new: &mut Pod, old: &Pod) {
-    new.spec.clone_from(&old.spec);
+    // Most agents send what is there: comparing costs less than copying.
+    if new.spec != old.spec {
+        new.spec.clone_from(&old.spec);
+    }
     new.metadata.generation = old.metadata.generation;
     new.metadata.owner_references.clone_from(&old.metadata.owner_references);
     let qos = old.status.as_ref().and_then(|status| status.qos_class.clone());

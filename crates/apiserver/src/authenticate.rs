@@ -10,13 +10,12 @@ use k8s_openapi::api::core::v1::Secret;
 use serde::Deserialize;
 
 use crate::access::User;
-use crate::access::authn::user_from_certificate;
 use crate::access::bootstrap_token::BootstrapToken;
 use crate::access::token::{Holder, Life, Living, TokenError};
 use crate::access::user::{ANONYMOUS, UNAUTHENTICATED};
 use crate::body::Body;
 use crate::error::ApiError;
-use crate::serve::{PeerCertificate, UnknownCertificate};
+use crate::serve::{Peered, UnknownCertificate};
 use crate::server::Inner;
 use crate::window::Windows;
 
@@ -31,11 +30,8 @@ pub fn identify(server: &Inner, request: &mut Request<Body>) -> Result<User, Api
     if let Some(user) = request.extensions_mut().remove::<User>() {
         return Ok(user);
     }
-    if let Some(PeerCertificate(certificate)) = request.extensions().get::<PeerCertificate>() {
-        return user_from_certificate(certificate).map_err(|error| {
-            tracing::debug!(%error, "certificate without a user");
-            ApiError::unauthorized()
-        });
+    if let Some(Peered(user)) = request.extensions().get::<Peered>() {
+        return user.as_deref().cloned().ok_or_else(ApiError::unauthorized);
     }
     // Upstream too answers so before it looks at anything else, open paths included.
     if request.extensions().get::<UnknownCertificate>().is_some() {

@@ -1,7 +1,7 @@
 //! The listener: TLS, HTTP/1 with upgrades and HTTP/2, and the bounds on connections.
 //!
-//! It knows no Kubernetes: a connection's client certificate becomes the [`PeerCertificate`] extension of each of its
-//! requests, or [`UnknownCertificate`] where it is none of the cluster's; everything else is the service's.
+//! A connection's client certificate is read once and becomes the [`Peered`] extension of each of its requests, or
+//! [`UnknownCertificate`] where it is none of the cluster's; everything else is the service's.
 
 use std::sync::Arc;
 
@@ -9,19 +9,21 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use process::Shutdown;
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::UnixTime;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
+use crate::access::User;
+use crate::access::authn::user_from_certificate;
 use crate::keep_alive;
 use crate::limits::{CONNECTIONS_MAX, DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEADER_TIMEOUT, STRANGERS_MAX};
 use crate::pki::tls::{Peer, ServerTls};
 use crate::server::Server;
 
-/// The certificate that the TLS layer has verified for a connection.
+/// Who a connection's verified certificate names; nobody where its subject is none of a user.
 #[derive(Debug, Clone)]
-pub struct PeerCertificate(pub CertificateDer<'static>);
+pub struct Peered(pub Option<Arc<User>>);
 
 /// The client has shown a certificate that does not count: whoever it is, it is nobody here.
 #[derive(Debug, Clone, Copy)]
@@ -105,16 +107,17 @@ impl Server {
                 }
             },
         };
+        let peered = match &peer {
+            Peer::Known(certificate) => Some(Peered(named(certificate))),
+            Peer::Stranger(_) | Peer::Nameless => None,
+        };
+        let is_stranger = matches!(peer, Peer::Stranger(_));
         let service = self.service();
         let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
-            match &peer {
-                Peer::Known(certificate) => {
-                    request.extensions_mut().insert(PeerCertificate(certificate.clone()));
-                }
-                Peer::Stranger(_) => {
-                    request.extensions_mut().insert(UnknownCertificate);
-                }
-                Peer::Nameless => {}
+            if let Some(peered) = &peered {
+                request.extensions_mut().insert(peered.clone());
+            } else if is_stranger {
+                request.extensions_mut().insert(UnknownCertificate);
             }
             let mut service = service.clone();
             tower::Service::call(&mut service, request)
@@ -127,4 +130,9 @@ impl Server {
             tracing::debug!(%error, "connection ended");
         }
     }
+}
+
+fn named(certificate: &[u8]) -> Option<Arc<User>> {
+    let user = user_from_certificate(certificate);
+    user.inspect_err(|error| tracing::debug!(%error, "certificate without a user")).ok().map(Arc::new)
 }
