@@ -82,6 +82,8 @@ pub enum Ended {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deletion {
     NotAsked,
+    /// Asked for by us, and no answer came: it may be on its way out.
+    Doubtful,
     Asked,
 }
 
@@ -126,6 +128,8 @@ pub struct PodFacts {
     pub hash: String,
     /// The label with the template generation; empty if it has none.
     pub template_generation: String,
+    /// The version that was seen, for steps that rest on what it said.
+    pub version: Box<str>,
 }
 
 impl PodFacts {
@@ -164,7 +168,33 @@ impl PodFacts {
             ready: if api::pod::is_ready(pod) { Ready::Since(since()) } else { Ready::No },
             hash: pod.label(names::REVISION_HASH_LABEL).unwrap_or_default().to_owned(),
             template_generation: pod.label(names::TEMPLATE_GENERATION_LABEL).unwrap_or_default().to_owned(),
+            version: pod.resource_version().into(),
         })
+    }
+
+    /// The same but for the version: nothing happened that the planner asks about.
+    pub fn says_the_same(&self, other: &PodFacts) -> bool {
+        let PodFacts {
+            id,
+            claim,
+            place,
+            created,
+            deletion,
+            ended,
+            ready,
+            hash,
+            template_generation,
+            version: _,
+        } = self;
+        *id == other.id
+            && *claim == other.claim
+            && *place == other.place
+            && *created == other.created
+            && *deletion == other.deletion
+            && *ended == other.ended
+            && *ready == other.ready
+            && *hash == other.hash
+            && *template_generation == other.template_generation
     }
 
     /// Which of several Pods on a Node comes first: bound before unbound, then the oldest, then by name.
@@ -193,8 +223,12 @@ impl PodFacts {
                 .is_some_and(|generation| self.template_generation == generation.to_string())
     }
 
-    /// Strictly longer ready than the minimum; without a minimum, ready is enough.
+    /// Strictly longer ready than the minimum; without a minimum, ready is enough. A Pod that may have been deleted is not
+    /// counted on.
     pub fn availability(&self, now: Timestamp, min_ready_seconds: i32) -> Availability {
+        if self.deletion == Deletion::Doubtful {
+            return Availability::NotReady;
+        }
         let Ready::Since(since) = self.ready else { return Availability::NotReady };
         if min_ready_seconds <= 0 {
             return Availability::Available;

@@ -59,6 +59,8 @@ pub enum Step {
     DeletePod {
         node: NodeName,
         pod: PodId,
+        /// Only if the Pod still is the version that was seen.
+        version: Option<Box<str>>,
         reason: DeleteReason,
     },
     WriteStatus(Box<DaemonSetStatus>),
@@ -103,6 +105,8 @@ pub enum DeleteReason {
     NodeGone,
     /// Old template and not available: replaced at once.
     OutdatedUnavailable,
+    /// Old template, and its deletion was asked for before without an answer.
+    AskedBefore,
     /// Old template, available, within the budget.
     Outdated {
         budget: Budget,
@@ -157,7 +161,7 @@ impl Plan {
 
     pub fn deletes(&self) -> impl Iterator<Item = (&NodeName, &PodId, &DeleteReason)> {
         self.steps.iter().filter_map(|step| match step {
-            Step::DeletePod { node, pod, reason } => Some((node, pod, reason)),
+            Step::DeletePod { node, pod, reason, .. } => Some((node, pod, reason)),
             _ => None,
         })
     }
@@ -222,7 +226,9 @@ impl fmt::Display for Step {
                 write!(f, "history cleanup {}: over the limit, and no pod is of it", revision.name)
             }
             Step::CreatePod { node, reason, .. } => write!(f, "{node:<7} create  {reason}"),
-            Step::DeletePod { node, pod, reason } => write!(f, "{node:<7} delete  {}: {reason}", pod.name),
+            Step::DeletePod { node, pod, reason, .. } => {
+                write!(f, "{node:<7} delete  {}: {reason}", pod.name)
+            }
             Step::WriteStatus(status) => write!(f, "status  {}", StatusLine(status)),
         }
     }
@@ -273,6 +279,7 @@ impl fmt::Display for DeleteReason {
             DeleteReason::Succeeded => f.write_str("succeeded, but a daemon has to run"),
             DeleteReason::NodeGone => f.write_str("its node does not exist"),
             DeleteReason::OutdatedUnavailable => f.write_str("old template, and not available anyway"),
+            DeleteReason::AskedBefore => f.write_str("old template, and its deletion got no answer"),
             DeleteReason::Outdated { budget } => write!(f, "old template ({budget} unavailable)"),
             DeleteReason::Superseded { by } => write!(f, "old template, and {by} is available"),
             DeleteReason::OldNotReady { new } => write!(f, "old template and not ready, and {new} is here"),

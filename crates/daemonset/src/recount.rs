@@ -10,10 +10,11 @@ use api::meta::Meta;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 
-use crate::facts::{Claim, Ended, NodeName, Place, PodFacts};
+use crate::facts::{Claim, Deletion, Ended, NodeName, Place, PodFacts};
 use crate::plan::PODS_PER_PLAN_MAX;
 use crate::row::Counts;
 use crate::verdict::{Verdict, verdict};
+use crate::victims::zone_of;
 use crate::wanted::{Strategy, Wanted};
 
 /// Everything there is to know, as lists.
@@ -29,6 +30,9 @@ pub struct World<'a> {
     pub in_flight: &'a BTreeSet<NodeName>,
     /// Anything at all has not been seen yet.
     pub waiting: bool,
+    /// Pods whose deletion was accepted, and Pods whose deletion got no answer, by uid, whatever `pods` still shows.
+    pub accepted: &'a BTreeSet<String>,
+    pub doubtful: &'a BTreeSet<String>,
     /// Until when failed Pods of a Node are left alone.
     pub backoff_until: &'a BTreeMap<NodeName, Timestamp>,
 }
@@ -45,7 +49,8 @@ pub struct Recount {
 
 /// Counts and decides from scratch.
 pub fn recount(world: &World<'_>) -> Recount {
-    let facts: Vec<PodFacts> = world.pods.iter().filter_map(|pod| PodFacts::of(pod, world.wanted)).collect();
+    let facts = world.pods.iter().filter_map(|pod| PodFacts::of(pod, world.wanted));
+    let facts: Vec<PodFacts> = facts.map(|pod| told(world, pod)).collect();
     let mut by_node: BTreeMap<&str, Vec<&PodFacts>> = BTreeMap::new();
     for pod in facts.iter().filter(|pod| pod.claim != Claim::Release) {
         if pod.is_deleting() && pod.ended != Ended::No {
@@ -69,6 +74,16 @@ pub fn recount(world: &World<'_>) -> Recount {
     counted.creates.truncate(PODS_PER_PLAN_MAX);
     counted.deletes.truncate(PODS_PER_PLAN_MAX);
     counted
+}
+
+/// A Pod as it is seen, with what is known of its deletion besides.
+fn told(world: &World<'_>, mut pod: PodFacts) -> PodFacts {
+    if world.accepted.contains(&pod.id.uid) {
+        pod.deletion = Deletion::Asked;
+    } else if world.doubtful.contains(&pod.id.uid) && !pod.is_deleting() {
+        pod.deletion = Deletion::Doubtful;
+    }
+    pod
 }
 
 type ByNode<'a> = BTreeMap<&'a str, Vec<&'a PodFacts>>;
@@ -190,52 +205,78 @@ fn rolling_update(
     sums: &mut Counts,
 ) -> (Vec<String>, Vec<(String, String)>) {
     let (mut creates, mut deletes) = (Vec::new(), Vec::new());
-    let (mut create_if, mut delete_if) = (Vec::new(), Vec::new());
+    // Candidates by Node: the zone, and the Pod to delete or nothing where one is created.
+    let mut candidates: BTreeMap<&str, (&str, Option<&PodFacts>)> = BTreeMap::new();
+    // By zone: how many Nodes use the budget, of how many.
+    let mut zones: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
     let mut used = 0;
     if world.wanted.strategy == Strategy::OnDelete {
         return (creates, deletes);
     }
     let surges = matches!(world.wanted.strategy, Strategy::Surge(_));
-    for (node, _) in verdicts.iter().filter(|(_, verdict)| **verdict == Verdict::Run) {
-        let pods = by_node.get(node).map(Vec::as_slice).unwrap_or_default();
-        let held = world.in_flight.contains(*node) || pods.iter().any(|pod| pod.claim == Claim::Adopt);
+    for node in world.nodes.iter().filter(|node| verdicts.get(node.name()) == Some(&Verdict::Run)) {
+        let (name, zone) = (node.name(), zones.entry(zone_of(node)).or_default());
+        zone.1 += 1;
+        let pods = by_node.get(name).map(Vec::as_slice).unwrap_or_default();
+        let held = world.in_flight.contains(name) || pods.iter().any(|pod| pod.claim == Claim::Adopt);
         let (new, old): (Vec<&PodFacts>, Vec<&PodFacts>) = pods
             .iter()
             .filter(|pod| !pod.is_deleting())
             .partition(|pod| pod.is_updated(world.hash, world.wanted.template_generation));
-        if new.len() > 1 || old.len() > 1 {
-            used += 1;
-            continue;
+        let (mut create, mut delete, mut candidate, mut uses) = (None, None, None, false);
+        match (new.as_slice(), old.as_slice(), surges) {
+            ([_, _, ..], _, _) | (_, [_, _, ..], _) => uses = true,
+            ([], [], false) | ([_], [_], false) => uses = true,
+            ([new], [], false) => uses = !available(world, new),
+            ([], [old], false) if available(world, old) => candidate = Some(Some(*old)),
+            ([], [old], false) => (uses, delete) = (true, Some(*old)),
+            (_, [], true) => {}
+            ([], [old], true) if available(world, old) => candidate = Some(None),
+            ([], [_], true) => create = Some(name.to_owned()),
+            ([new], [old], true) if available(world, new) => delete = Some(*old),
+            ([_], [_], true) => uses = true,
         }
-        let step = |pod: &PodFacts| ((*node).to_owned(), pod.id.name.clone());
-        let (mut create, mut delete, mut create_in_budget, mut delete_in_budget) = (None, None, None, None);
-        match (new.first(), old.first(), surges) {
-            (None, None, false) | (Some(_), Some(_), false) => used += 1,
-            (Some(new), None, false) => used += u32::from(!available(world, new)),
-            (None, Some(old), false) if available(world, old) => delete_in_budget = Some(step(old)),
-            (None, Some(old), false) => {
-                used += 1;
-                delete = Some(step(old));
-            }
-            (_, None, true) => {}
-            (None, Some(old), true) if available(world, old) => create_in_budget = Some((*node).to_owned()),
-            (None, Some(_), true) => create = Some((*node).to_owned()),
-            (Some(new), Some(old), true) if available(world, new) => delete = Some(step(old)),
-            (Some(_), Some(_), true) => used += 1,
-        }
+        used += u32::from(uses);
+        zone.0 += u32::from(uses);
         if !held {
             creates.extend(create);
-            deletes.extend(delete);
-            create_if.extend(create_in_budget);
-            delete_if.extend(delete_in_budget);
+            deletes.extend(delete.map(|pod| (name.to_owned(), pod.id.name.clone())));
+            candidates.extend(candidate.map(|pod| (name, (zone_of(node), pod))));
         }
     }
     sums.budget_used = used;
-    let free = world.wanted.strategy.budget(sums.desired).saturating_sub(used) as usize;
-    deletes.extend(delete_if.into_iter().take(free));
-    creates.extend(create_if.into_iter().take(free));
+    if used > world.wanted.strategy.budget(sums.desired) {
+        // A Pod whose deletion got no answer may be alive.
+        let doubtful: BTreeSet<&str> = by_node
+            .values()
+            .flatten()
+            .filter(|pod| pod.deletion == Deletion::Doubtful)
+            .map(|pod| pod.id.name.as_str())
+            .collect();
+        if !surges {
+            deletes.retain(|(_, pod)| !doubtful.contains(pod.as_str()));
+        }
+    }
+    for _ in used..world.wanted.strategy.budget(sums.desired) {
+        // One after the other, each time from the zone that would then have lost the least.
+        let share = |zone: &str| {
+            let (lost, of) = zones.get(zone).copied().unwrap_or_default();
+            (u64::from(lost) + 1) * SHARES / u64::from(of.max(1))
+        };
+        let next = candidates.iter().map(|(node, (zone, _))| (share(zone), *zone, *node)).min();
+        let Some((_, zone, node)) = next else { break };
+        zones.entry(zone).or_default().0 += 1;
+        match candidates.remove(node) {
+            Some((_, Some(pod))) => deletes.push((node.to_owned(), pod.id.name.clone())),
+            Some((_, None)) => creates.push(node.to_owned()),
+            None => break,
+        }
+    }
     (creates, deletes)
 }
+
+/// Shares of a zone are compared as multiples of one part in so many: exact for zones of up to 16 Nodes, as tests have them.
+const SHARES: u64 = 720_720;
 
 fn available(world: &World<'_>, pod: &PodFacts) -> bool {
     pod.is_available(world.now, world.wanted.min_ready_seconds)

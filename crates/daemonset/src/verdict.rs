@@ -10,6 +10,9 @@ use k8s_openapi::api::core::v1::{Node, PodSpec, Taint};
 
 use crate::wanted::Wanted;
 
+/// Terms of a node affinity that a reason spells out; a line should stay a line.
+const AFFINITY_TERMS_SHOWN_MAX: usize = 3;
+
 /// What a DaemonSet wants of one Node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -24,16 +27,28 @@ pub enum Verdict {
 /// Why a Node is not wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unwanted {
-    NodeName { asked: String },
-    Selection,
-    Taint { text: String },
+    NodeName {
+        asked: String,
+    },
+    /// The label that the node selector asks for and the Node does not have.
+    Selector {
+        label: String,
+    },
+    /// None of the terms of the required node affinity matches.
+    Affinity {
+        terms: String,
+    },
+    Taint {
+        text: String,
+    },
 }
 
 impl fmt::Display for Unwanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unwanted::NodeName { asked } => write!(f, "the template names node {asked}"),
-            Unwanted::Selection => f.write_str("node does not match the node selector or affinity"),
+            Unwanted::Selector { label } => write!(f, "node selector {label} does not match"),
+            Unwanted::Affinity { terms } => write!(f, "node affinity {terms} does not match"),
             Unwanted::Taint { text } => write!(f, "taint {text} not tolerated"),
         }
     }
@@ -48,8 +63,12 @@ pub fn verdict(wanted: &Wanted, node: &Node) -> Verdict {
     {
         return Verdict::Leave(Unwanted::NodeName { asked: asked.to_owned() });
     }
+    let mut asked = spec.node_selector.iter().flatten();
+    if let Some((key, value)) = asked.find(|(key, value)| node.label(key) != Some(value)) {
+        return Verdict::Leave(Unwanted::Selector { label: format!("{key}={value}") });
+    }
     if !placement::matches_node_selection(spec, node) {
-        return Verdict::Leave(Unwanted::Selection);
+        return Verdict::Leave(Unwanted::Affinity { terms: affinity_text(spec) });
     }
     let taints = placement::taint::of_node(node);
     let untolerated = |effects| placement::untolerated(taints, &wanted.tolerations, effects).map(taint_text);
@@ -60,6 +79,31 @@ pub fn verdict(wanted: &Wanted, node: &Node) -> Verdict {
         return Verdict::KeepOnly(Unwanted::Taint { text });
     }
     Verdict::Run
+}
+
+/// The required terms as one reads them: `disk In [ssd] and zone Exists, or metadata.name In [node-7]`.
+fn affinity_text(spec: &PodSpec) -> String {
+    let required = spec
+        .affinity
+        .as_ref()
+        .and_then(|affinity| affinity.node_affinity.as_ref())
+        .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
+    let terms = required.map(|required| required.node_selector_terms.as_slice()).unwrap_or_default();
+    let texts = terms.iter().take(AFFINITY_TERMS_SHOWN_MAX).map(|term| {
+        let asked = term.match_expressions.iter().chain(&term.match_fields).flatten();
+        let texts: Vec<String> = asked
+            .map(|asked| match asked.values.as_deref().unwrap_or_default() {
+                [] => format!("{} {}", asked.key, asked.operator),
+                values => format!("{} {} [{}]", asked.key, asked.operator, values.join(", ")),
+            })
+            .collect();
+        if texts.is_empty() { "of an empty term".to_owned() } else { texts.join(" and ") }
+    });
+    let mut text = texts.collect::<Vec<_>>().join(", or ");
+    if terms.len() > AFFINITY_TERMS_SHOWN_MAX {
+        text.push_str(&format!(", or one of {} more terms,", terms.len() - AFFINITY_TERMS_SHOWN_MAX));
+    }
+    text
 }
 
 /// `key=value:Effect`, as kubectl writes it.

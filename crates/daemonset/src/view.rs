@@ -20,13 +20,15 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::core::v1::{Node, Pod};
 
-use crate::facts::{Claim, NodeName, PodFacts, PodId};
+use crate::facts::{Claim, Deletion, NodeName, PodFacts, PodId};
 use crate::history::{History, Template};
 use crate::row::{Assessment, Backoff, Counts, Seen, assess};
 use crate::verdict::{Verdict, verdict};
+use crate::victims::{Zone, zone_of};
 use crate::wanted::{Wanted, WantedError};
 
 pub use flights::{FLIGHT_SECONDS_MAX, Outcome};
+pub use text::Surroundings;
 
 use flights::Flights;
 use ledger::Ledger;
@@ -53,6 +55,14 @@ pub enum Effect {
     Changed,
 }
 
+/// How a Pod left the view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parting {
+    Gone,
+    /// It may come back: released, or another's now.
+    LetGo,
+}
+
 /// All that is known about one DaemonSet.
 #[derive(Debug, Clone)]
 pub struct View {
@@ -70,6 +80,8 @@ pub struct View {
     history: History,
     flights: Flights,
     ledger: Ledger,
+    /// The selector selects everything, and that has been said.
+    selecting_all_told: bool,
 }
 
 /// One Node, whether it exists or only Pods point to it.
@@ -79,8 +91,12 @@ struct Row {
     verdict: Option<Verdict>,
     pods: BTreeSet<String>,
     backoff: Option<Backoff>,
+    /// The zone that its share of the sums is kept under.
+    zone: Zone,
     /// The uid of the last Pod that was here and went.
     predecessor: String,
+    /// That Pod is gone for good: what is still heard of it is old.
+    predecessor_gone: bool,
     /// Names that turned out to be taken.
     attempt: u32,
     assessment: Assessment,
@@ -102,6 +118,7 @@ impl View {
             history: History::default(),
             flights: Flights::default(),
             ledger: Ledger::default(),
+            selecting_all_told: false,
         })
     }
 
@@ -144,7 +161,7 @@ impl View {
             Event::Node(node) => return Ok(self.apply_node(node, now)),
             Event::NodeGone(name) => self.apply_node_gone(&name, now),
             Event::Pod(pod) => self.apply_pod(&pod, now),
-            Event::PodGone(id) => self.apply_pod_gone(&id, now),
+            Event::PodGone(id) => self.apply_pod_gone(&id, Parting::Gone, now),
             Event::Revision(revision) => {
                 self.history.upsert(&revision, &self.wanted, &self.template);
                 self.revisions_changed(revision.name(), now);
@@ -159,6 +176,7 @@ impl View {
 
     fn apply_daemon_set(&mut self, object: Arc<DaemonSet>, now: Timestamp) -> Result<(), WantedError> {
         let before = std::mem::replace(&mut self.wanted, Wanted::parse(object)?);
+        self.selecting_all_told &= before.generation == self.wanted.generation;
         // A count of collisions never goes back; an older sight of the DaemonSet may say less than we wrote.
         self.wanted.status.collision_count =
             self.wanted.status.collision_count.max(before.status.collision_count);
@@ -205,10 +223,17 @@ impl View {
         let name = NodeName::from(node.name());
         let verdict = verdict(&self.wanted, &node);
         let row = self.rows.entry(name.clone()).or_default();
-        let same = row.verdict.as_ref() == Some(&verdict);
+        let same_verdict = row.verdict.as_ref() == Some(&verdict);
+        let same_zone = *row.zone == *zone_of(&node);
+        if !same_zone {
+            self.ledger.take_out(&name, &row.zone, &row.assessment);
+            row.zone = Zone::from(zone_of(&node));
+            self.ledger.put_in(&name, &row.zone, &row.assessment, self.flights.concerns(&name));
+        }
         row.node = Some(node);
         row.verdict = Some(verdict);
-        if same {
+        // A zone says whose turn it is, not whether there is something to do.
+        if same_verdict {
             return Effect::Nothing;
         }
         self.refresh(&name, now);
@@ -224,29 +249,47 @@ impl View {
     }
 
     fn apply_pod(&mut self, pod: &Pod, now: Timestamp) {
-        let Some(facts) = PodFacts::of(pod, &self.wanted) else {
+        let Some(mut facts) = PodFacts::of(pod, &self.wanted) else {
             // Not ours, or no longer.
             let id = PodId { name: pod.name().to_owned(), uid: pod.uid().to_owned() };
-            return self.apply_pod_gone(&id, now);
+            return self.apply_pod_gone(&id, Parting::LetGo, now);
         };
+        if self.is_known_gone(&facts) {
+            return;
+        }
         let mut touched: BTreeSet<NodeName> = self.flights.pod_seen(&facts).into_iter().collect();
-        let earlier = self.pods.get(&facts.id.name);
-        if earlier != Some(&facts) {
-            if earlier.is_some() {
-                touched.extend(self.unfile(&facts.id.name, Some(&facts)));
+        let earlier = self.pods.get_mut(&facts.id.name);
+        if let Some(earlier) = &earlier
+            && earlier.id == facts.id
+            && !facts.is_deleting()
+        {
+            // A deletion is never taken back, so a Pod that does not show it is an older sight of it.
+            facts.deletion = earlier.deletion;
+        }
+        match earlier {
+            Some(earlier) if earlier.says_the_same(&facts) => earlier.version = facts.version,
+            Some(_) => {
+                touched.extend(self.unfile(&facts.id.name, Some(&facts), Parting::LetGo));
+                touched.extend(self.file(facts));
             }
-            touched.extend(self.file(facts));
+            None => touched.extend(self.file(facts)),
         }
         for name in touched {
             self.refresh(&name, now);
         }
     }
 
-    fn apply_pod_gone(&mut self, id: &PodId, now: Timestamp) {
-        let mut touched: BTreeSet<NodeName> = self.flights.pod_landed(&id.name).into_iter().collect();
+    /// The last Pod of its Node that went, heard of again: a word that was late.
+    fn is_known_gone(&self, facts: &PodFacts) -> bool {
+        let row = facts.place.node().and_then(|node| self.rows.get(node));
+        row.is_some_and(|row| row.predecessor_gone && row.predecessor == facts.id.uid)
+    }
+
+    fn apply_pod_gone(&mut self, id: &PodId, parting: Parting, now: Timestamp) {
+        let mut touched: BTreeSet<NodeName> = self.flights.pod_landed(id).into_iter().collect();
         // A late word about an earlier Pod of the same name.
         if self.pods.get(&id.name).is_some_and(|there| there.id.uid == id.uid || id.uid.is_empty()) {
-            touched.extend(self.unfile(&id.name, None));
+            touched.extend(self.unfile(&id.name, None, parting));
         }
         for name in touched {
             self.refresh(&name, now);
@@ -269,7 +312,7 @@ impl View {
     }
 
     /// Takes a Pod out; `replaced_by` is what the same name stands for from now on.
-    fn unfile(&mut self, name: &str, replaced_by: Option<&PodFacts>) -> Option<NodeName> {
+    fn unfile(&mut self, name: &str, replaced_by: Option<&PodFacts>, parting: Parting) -> Option<NodeName> {
         let facts = self.pods.remove(name)?;
         self.claims.remove(name);
         if let Some(of_hash) = self.by_hash.get_mut(&facts.hash) {
@@ -282,6 +325,9 @@ impl View {
         let row = self.rows.get_mut(&node)?;
         row.pods.remove(name);
         if replaced_by.is_none_or(|now| now.id.uid != facts.id.uid || now.claim == Claim::Release) {
+            // Another Pod under the same name is proof as well.
+            row.predecessor_gone =
+                parting == Parting::Gone || replaced_by.is_some_and(|now| now.id.uid != facts.id.uid);
             row.predecessor = facts.id.uid;
         }
         Some(node)
@@ -311,6 +357,12 @@ impl View {
         self.rows.keys().filter(|name| self.flights.concerns(name)).cloned().collect()
     }
 
+    /// The uids of Pods in the view whose deletion stands as given.
+    pub fn pods_by_deletion(&self, deletion: Deletion) -> BTreeSet<String> {
+        let pods = self.pods.values().filter(|pod| pod.deletion == deletion);
+        pods.map(|pod| pod.id.uid.clone()).collect()
+    }
+
     /// Until when a failed Pod of this Node is left alone, if one was deleted there before.
     pub fn backoff_until(&self, node: &NodeName) -> Option<Timestamp> {
         self.rows.get(node)?.backoff.map(|backoff| backoff.until())
@@ -330,14 +382,14 @@ impl View {
         let in_flight = self.flights.concerns(name);
         if row.node.is_none() && row.pods.is_empty() && !in_flight {
             if let Some(row) = self.rows.remove(name) {
-                self.ledger.take_out(name, &row.assessment);
+                self.ledger.take_out(name, &row.zone, &row.assessment);
             }
             return;
         }
         if let Some(row) = self.rows.get_mut(name) {
-            self.ledger.take_out(name, &row.assessment);
+            self.ledger.take_out(name, &row.zone, &row.assessment);
             row.assessment = assessment;
-            self.ledger.put_in(name, &row.assessment, in_flight);
+            self.ledger.put_in(name, &row.zone, &row.assessment, in_flight);
         }
     }
 
@@ -369,7 +421,9 @@ impl Default for Row {
             verdict: None,
             pods: BTreeSet::new(),
             backoff: None,
+            zone: Zone::from(""),
             predecessor: String::new(),
+            predecessor_gone: false,
             attempt: 0,
             assessment: Assessment {
                 counts: Counts::default(),

@@ -66,6 +66,16 @@ Examples:
   everynode status --watch                  a live line
   everynode status --output json")]
     Status(StatusArgs),
+    /// Say for each node whether a DaemonSet's Pod is there, and why or why not
+    #[command(after_help = "\
+Examples:
+  everynode explain ds/fluentd -n kube-system
+  everynode explain ds/fluentd --node worker-7                       one node
+  everynode explain ds/fluentd --kubeconfig ~/.kube/config -o json   any Kubernetes API
+
+A line is what the DaemonSet controller would do there now: keep, create, delete, wait or leave, and the reason. It
+changes nothing.")]
+    Explain(ExplainArgs),
     /// Simulated nodes against any Kubernetes API
     #[command(
         after_help = "Examples:\n  everynode sim --kubeconfig admin.kubeconfig --nodes 100 --seed 7\n  everynode sim --nodes 5000 --start-latency 20-100 --stop-latency 10"
@@ -307,6 +317,26 @@ pub struct StatusArgs {
     #[arg(long)]
     pub watch: bool,
     #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArgs {
+    /// The DaemonSet
+    #[arg(value_name = "ds/NAME")]
+    pub what: String,
+    /// Its namespace; the kubeconfig's own when not given
+    #[arg(short, long)]
+    pub namespace: Option<String>,
+    /// Only this node
+    #[arg(long)]
+    pub node: Option<String>,
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Another API server than this machine's
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
 }
 

@@ -2,6 +2,7 @@
 
 mod detach;
 mod down;
+mod explain;
 mod image;
 mod run;
 mod sim;
@@ -23,6 +24,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Image(ImageCommand::Load { runtime, archive }) => block_on(image::load(runtime, archive)),
         Command::Image(ImageCommand::List { runtime, output }) => block_on(image::list(runtime, output)),
         Command::Status(args) => block_on(status::run(args)),
+        Command::Explain(args) => block_on(explain::run(args)),
         Command::Sim(args) => block_on(sim::run(args)),
         Command::Version { output } => version::run(output),
         Command::Completion { shell } => {

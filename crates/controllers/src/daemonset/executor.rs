@@ -29,6 +29,8 @@ const DELETES_AT_ONCE_MAX: usize = 50;
 const STATUS_TRIES_MAX: u32 = 2;
 /// The pause after a failure that names none.
 const TROUBLE_PAUSE: Duration = Duration::ZERO;
+/// The least pause before an object that has changed since it was seen is looked at again: the time a watch takes.
+const STALE_PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Clone)]
 pub struct Executor {
@@ -196,8 +198,10 @@ impl Executor {
     }
 
     async fn delete(&self, doors: &Doors, step: &Step) -> Tried {
-        let Step::DeletePod { pod, .. } = step else { return (Outcome::Failed, None) };
-        let deletion = Deletion { expect: Expect::uid(&pod.uid), ..Deletion::default() };
+        let Step::DeletePod { pod, version, .. } = step else { return (Outcome::Failed, None) };
+        let resource_version = version.as_deref().map(str::to_owned);
+        let expect = Expect { resource_version, ..Expect::uid(&pod.uid) };
+        let deletion = Deletion { expect, ..Deletion::default() };
         match write::delete(&doors.pods, &pod.name, deletion).await {
             Ok(write::Deleted::Accepted) => {
                 self.say(doors, Severity::Normal, "SuccessfulDelete", format!("Deleted pod: {}", pod.name));
@@ -205,12 +209,17 @@ impl Executor {
                 (Outcome::Done, None)
             }
             Ok(write::Deleted::WasGone) => (Outcome::Missing, None),
+            // It is not what it was when the plan was made: the cache will show it, and then there is another plan.
+            Err(error) if *error.class() == Class::Stale && version.is_some() => {
+                (Outcome::Failed, Some(STALE_PAUSE))
+            }
             // Another Pod has this name now, so this one is gone.
             Err(error) if *error.class() == Class::Stale => (Outcome::Missing, None),
             Err(error) => {
                 let message = format!("Error deleting: {}", error.cause());
                 self.say(doors, Severity::Warning, "FailedDelete", message);
-                self.failed(doors, step, &error)
+                let (_, pause) = self.failed(doors, step, &error);
+                (if was_refused(&error) { Outcome::Failed } else { Outcome::Unknown }, pause)
             }
         }
     }
@@ -300,6 +309,14 @@ impl Executor {
         (Outcome::Failed, Some(pause))
     }
 }
+
+/// The server said no, and so nothing happened. Anything else may have happened before the answer was lost.
+fn was_refused(error: &WriteError) -> bool {
+    matches!(error.cause(), kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != TIMED_OUT)
+}
+
+/// 408: the server gave up waiting for something, and does not know either.
+const TIMED_OUT: u16 = 408;
 
 /// The line that says what was done and why.
 fn taken(doors: &Doors, step: &Step) {

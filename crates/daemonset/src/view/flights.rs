@@ -2,6 +2,9 @@
 //!
 //! Each write is waited for by the name (and uid) of what it writes, not by a count: a create until its Pod shows up, a delete
 //! until the Pod shows its deletion. An event that never comes is given up after a limit.
+//!
+//! What the API answered stays known beyond that: a Pod whose deletion was accepted is on its way out whatever a cache still
+//! says. A deletion that got no answer leaves a doubt, and such a Pod is not counted on until the doubt is over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +13,7 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::View;
-use crate::facts::{Claim, NodeName, PodFacts, PodId};
+use crate::facts::{Claim, Deletion, NodeName, PodFacts, PodId};
 use crate::plan::{DeleteReason, Step};
 use crate::row::Backoff;
 
@@ -27,8 +30,10 @@ pub enum Outcome {
     PodExists(Box<Pod>),
     /// The name is taken by this revision.
     RevisionExists(Box<ControllerRevision>),
-    /// It did not happen, or nobody knows.
+    /// It was refused, or never asked for.
     Failed,
+    /// It was asked for and nobody knows what came of it: no answer, or half of one.
+    Unknown,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +60,8 @@ pub(super) struct Flights {
     rows: BTreeMap<NodeName, BTreeSet<String>>,
     /// By revision name.
     revisions: BTreeMap<String, Timestamp>,
+    /// Pods whose deletion got no answer, by name: until when that is kept in mind.
+    doubts: BTreeMap<String, Timestamp>,
 }
 
 impl Flights {
@@ -84,10 +91,18 @@ impl Flights {
             What::Create | What::Change => true,
             What::Delete { uid } => facts.is_deleting() || facts.id.uid != *uid,
         };
-        if shown { self.pod_landed(&facts.id.name) } else { None }
+        if shown { self.landed(&facts.id.name) } else { None }
     }
 
-    pub fn pod_landed(&mut self, name: &str) -> Option<NodeName> {
+    /// The Pod is not there: was that waited for? A late word about an earlier Pod of the same name does not count.
+    pub fn pod_landed(&mut self, id: &PodId) -> Option<NodeName> {
+        match &self.pods.get(&id.name)?.what {
+            What::Delete { uid } if !id.uid.is_empty() && *uid != id.uid => None,
+            What::Delete { .. } | What::Create | What::Change => self.landed(&id.name),
+        }
+    }
+
+    fn landed(&mut self, name: &str) -> Option<NodeName> {
         let node = self.pods.remove(name)?.node?;
         if let Some(names) = self.rows.get_mut(&node) {
             names.remove(name);
@@ -105,7 +120,8 @@ impl Flights {
     pub fn earliest_limit(&self) -> Option<Timestamp> {
         let pods = self.pods.values().map(|flight| flight.until);
         let revisions = self.revisions.values().copied();
-        pods.chain(revisions).min()
+        let doubts = self.doubts.values().copied();
+        pods.chain(revisions).chain(doubts).min()
     }
 
     /// Gives up what is overdue; the rows that waited for it.
@@ -116,7 +132,17 @@ impl Flights {
         self.revisions.retain(|_, until| *until > now);
         let overdue: Vec<String> =
             self.pods.iter().filter(|(_, f)| f.until <= now).map(|(name, _)| name.clone()).collect();
-        overdue.iter().filter_map(|name| self.pod_landed(name)).collect()
+        overdue.iter().filter_map(|name| self.landed(name)).collect()
+    }
+
+    /// Ends doubts that are overdue; the Pods that they were about.
+    pub fn doubts_over(&mut self, now: Timestamp) -> Vec<String> {
+        let over: Vec<String> =
+            self.doubts.iter().filter(|(_, until)| **until <= now).map(|(name, _)| name.clone()).collect();
+        for name in &over {
+            self.doubts.remove(name);
+        }
+        over
     }
 
     fn start(&mut self, name: &str, what: What, node: Option<NodeName>, now: Timestamp) {
@@ -139,9 +165,10 @@ impl View {
                 let name = pod.metadata.name.clone().unwrap_or_default();
                 self.created(node, &name, outcome, now);
             }
-            (Step::DeletePod { node, pod, reason }, Outcome::Done | Outcome::Missing) => {
+            (Step::DeletePod { node, pod, reason, .. }, Outcome::Done | Outcome::Missing) => {
                 self.deleted(node, pod, reason, now);
             }
+            (Step::DeletePod { node, pod, .. }, Outcome::Unknown) => self.doubt(node, pod, now),
             (
                 Step::AdoptPod(pod) | Step::ReleasePod(pod) | Step::RelabelPod { pod, .. },
                 Outcome::Done | Outcome::Missing,
@@ -191,7 +218,9 @@ impl View {
             Outcome::PodExists(there) => PodFacts::of(there, &self.wanted).is_some_and(|facts| {
                 facts.claim == Claim::Owned && self.pods.get(name).is_none_or(|known| known.id != facts.id)
             }),
-            Outcome::Missing | Outcome::RevisionExists(_) | Outcome::Failed => return,
+            Outcome::Missing | Outcome::RevisionExists(_) | Outcome::Failed | Outcome::Unknown => {
+                return;
+            }
         };
         if ours_and_unseen {
             self.fly(name, What::Create, Some(node.clone()), now);
@@ -208,11 +237,44 @@ impl View {
         {
             row.backoff = Some(Backoff::next(row.backoff, now));
         }
-        let unseen = self.pods.get(&pod.name).is_some_and(|known| known.id == *pod && !known.is_deleting());
+        let unseen = match self.pods.get_mut(&pod.name) {
+            Some(known) if known.id == *pod && !known.is_deleting() => {
+                known.deletion = Deletion::Asked;
+                true
+            }
+            Some(_) | None => false,
+        };
         if unseen {
             self.fly(&pod.name, What::Delete { uid: pod.uid.clone() }, Some(node.clone()), now);
         } else {
             self.refresh(node, now);
+        }
+    }
+
+    fn doubt(&mut self, node: &NodeName, pod: &PodId, now: Timestamp) {
+        if let Some(known) = self.pods.get_mut(&pod.name)
+            && known.id == *pod
+            && !known.is_deleting()
+        {
+            known.deletion = Deletion::Doubtful;
+            self.flights.doubts.insert(pod.name.clone(), limit(now));
+            self.refresh(node, now);
+        }
+    }
+
+    /// Gives up what is overdue.
+    pub(super) fn expire(&mut self, now: Timestamp) {
+        for row in self.flights.expire(now) {
+            self.refresh(&row, now);
+        }
+        for name in self.flights.doubts_over(now) {
+            let Some(pod) = self.pods.get_mut(&name).filter(|pod| pod.deletion == Deletion::Doubtful) else {
+                continue;
+            };
+            pod.deletion = Deletion::NotAsked;
+            if let Some(row) = pod.place.node().cloned() {
+                self.refresh(&row, now);
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DaemonSetStatus;
 
 use super::{Row, View};
-use crate::facts::{Claim, NodeName};
+use crate::facts::{Claim, Deletion, NodeName, PodFacts, PodId};
 use crate::history::Relabel;
 use crate::plan::{
     Budget, CLAIMS_PER_PLAN_MAX, CreateReason, DeleteReason, EventType, Note, PODS_PER_PLAN_MAX, Plan,
@@ -15,6 +15,7 @@ use crate::plan::{
 };
 use crate::row::{Counts, Roll, Upkeep};
 use crate::template::{self, Seed};
+use crate::victims;
 use crate::wanted::{Life, Wanted};
 
 /// Room left in a plan for Pod creates and deletes.
@@ -29,12 +30,15 @@ impl View {
         self.tick(now);
         let mut plan = Plan::default();
         if self.wanted.selector.is_everything() {
-            plan.notes.push(Note {
+            let note = Note {
                 kind: EventType::Warning,
                 reason: "SelectingAll",
                 message: "This daemon set is selecting all pods. A non-empty selector is required."
                     .to_owned(),
-            });
+            };
+            // Once for each edit: a plan that only speaks would be asked for again and again.
+            plan.notes.extend((!self.selecting_all_told).then_some(note));
+            self.selecting_all_told = true;
             return plan;
         }
         if self.wanted.life == Life::Deleting {
@@ -63,9 +67,7 @@ impl View {
     }
 
     fn tick(&mut self, now: Timestamp) {
-        for row in self.flights.expire(now) {
-            self.refresh(&row, now);
-        }
+        self.expire(now);
         while let Some((at, row)) = self.ledger.timers.first().cloned()
             && at <= now
         {
@@ -133,27 +135,32 @@ impl View {
                 Upkeep::Delete(pod, reason) if room.deletes > 0 => {
                     room.deletes -= 1;
                     plan.notes.extend(self.note_about(name, &pod.name, reason));
-                    plan.steps.push(Step::DeletePod {
-                        node: name.clone(),
-                        pod: pod.clone(),
-                        reason: reason.clone(),
-                    });
+                    plan.steps.push(self.delete(name, pod, reason.clone()));
                 }
                 Upkeep::Delete(..) => {}
             }
         }
     }
 
-    /// Rows that need no budget first, then as many as the budget has room for; by name within each.
+    /// Rows that need no budget first, by name; then as many as the budget has room for, as [`victims`] orders them.
     fn plan_rollout(&self, plan: &mut Plan, room: &mut Room) {
+        let sums = self.ledger.sums;
+        let max = self.wanted.strategy.budget(sums.desired);
         for name in &self.ledger.roll_now {
             let Some(row) = self.rows.get(name) else { continue };
             match &row.assessment.roll {
                 Roll::ReplaceNow(pod) => {
-                    delete(plan, name, pod.clone(), DeleteReason::OutdatedUnavailable, room);
+                    let doubtful = |pod: &PodFacts| pod.deletion == Deletion::Doubtful;
+                    let reason = match self.pods.get(&pod.name) {
+                        // It counts already; but it may be alive, and the budget smaller than when it was chosen.
+                        Some(pod) if doubtful(pod) && sums.budget_used > max => continue,
+                        Some(pod) if doubtful(pod) => DeleteReason::AskedBefore,
+                        Some(_) | None => DeleteReason::OutdatedUnavailable,
+                    };
+                    self.roll_out(plan, name, pod, reason, room);
                 }
                 Roll::Retire { old, new } => {
-                    delete(plan, name, old.clone(), DeleteReason::Superseded { by: new.clone() }, room);
+                    self.roll_out(plan, name, old, DeleteReason::Superseded { by: new.clone() }, room);
                 }
                 Roll::SurgeNow { old } => {
                     self.create(plan, name, row, CreateReason::BesideUnavailable { old: old.clone() }, room);
@@ -161,16 +168,14 @@ impl View {
                 Roll::Nothing | Roll::Replace(_) | Roll::Surge { .. } => {}
             }
         }
-        let sums = self.ledger.sums;
-        let max = self.wanted.strategy.budget(sums.desired);
-        let free = max.saturating_sub(sums.budget_used) as usize;
-        for (taken, name) in self.ledger.roll_in_budget.iter().take(free).enumerate() {
+        let free = (max.saturating_sub(sums.budget_used) as usize).min(PODS_PER_PLAN_MAX);
+        for (taken, name) in victims::choose(&self.ledger.zones, free).into_iter().enumerate() {
             let Some(row) = self.rows.get(name) else { continue };
             let used = sums.budget_used + u32::try_from(taken).unwrap_or(u32::MAX) + 1;
             let budget = Budget { used, max };
             match &row.assessment.roll {
                 Roll::Replace(pod) => {
-                    delete(plan, name, pod.clone(), DeleteReason::Outdated { budget }, room)
+                    self.roll_out(plan, name, pod, DeleteReason::Outdated { budget }, room);
                 }
                 Roll::Surge { old } => {
                     self.create(plan, name, row, CreateReason::Beside { old: old.clone(), budget }, room);
@@ -178,6 +183,22 @@ impl View {
                 Roll::Nothing | Roll::ReplaceNow(_) | Roll::SurgeNow { .. } | Roll::Retire { .. } => {}
             }
         }
+    }
+
+    fn roll_out(&self, plan: &mut Plan, node: &NodeName, pod: &PodId, reason: DeleteReason, room: &mut Room) {
+        if room.deletes > 0 {
+            room.deletes -= 1;
+            plan.steps.push(self.delete(node, pod, reason));
+        }
+    }
+
+    fn delete(&self, node: &NodeName, pod: &PodId, reason: DeleteReason) -> Step {
+        // A Pod may have become ready since it was seen; then it is not for the taking.
+        let rests_on_what_was_seen =
+            matches!(reason, DeleteReason::OutdatedUnavailable | DeleteReason::OldNotReady { .. });
+        let seen = self.pods.get(&pod.name).filter(|_| rests_on_what_was_seen);
+        let version = seen.map(|facts| facts.version.clone()).filter(|version| !version.is_empty());
+        Step::DeletePod { node: node.clone(), pod: pod.clone(), version, reason }
     }
 
     fn create(&self, plan: &mut Plan, name: &NodeName, row: &Row, reason: CreateReason, room: &mut Room) {
@@ -216,6 +237,7 @@ impl View {
             | DeleteReason::OutdatedUnavailable
             | DeleteReason::Outdated { .. }
             | DeleteReason::Superseded { .. }
+            | DeleteReason::AskedBefore
             | DeleteReason::OldNotReady { .. } => None,
         }
     }
@@ -227,13 +249,6 @@ impl View {
     /// The status that the rows add up to.
     pub fn status(&self) -> DaemonSetStatus {
         status(&self.wanted, self.ledger.sums, self.is_waiting())
-    }
-}
-
-fn delete(plan: &mut Plan, node: &NodeName, pod: crate::facts::PodId, reason: DeleteReason, room: &mut Room) {
-    if room.deletes > 0 {
-        room.deletes -= 1;
-        plan.steps.push(Step::DeletePod { node: node.clone(), pod, reason });
     }
 }
 

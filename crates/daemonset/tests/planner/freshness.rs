@@ -118,3 +118,105 @@ fn pods_of_others_and_unrelated_ones_are_nobodys_business_here() {
     world.patch_pod("theirs", json!({"metadata": {"ownerReferences": null}}));
     assert!(normal(&world.plan().to_string()).contains("pod adopt theirs"));
 }
+
+/// Nodes with an old, available Pod each, and the steps of the plan that begins the update.
+fn updating(count: usize) -> (World, Vec<daemonset::Step>) {
+    let mut world = World::with_nodes(rolling(json!(1)), count);
+    for i in 0..count {
+        world.own_pod(&format!("p{i}"), &format!("node-{i}"), json!({}));
+        world.ready(&format!("p{i}"));
+    }
+    world.settle();
+    world.pass(60);
+    world.image("image:2");
+    let steps = world.plan().steps;
+    (world, steps)
+}
+
+#[test]
+fn an_accepted_deletion_stands_whatever_a_late_event_or_the_limit_says() {
+    let (mut world, steps) = updating(3);
+    for step in &steps {
+        world.view.acted(step, daemonset::Outcome::Done, world.now);
+        if matches!(step, daemonset::Step::CreateRevision(_)) {
+            world.act(step);
+            world.see_step(step);
+        }
+    }
+    // The cache shows the Pod as it was, again and again, until the wait for it is given up.
+    world.ready("p0");
+    world.pass(daemonset::view::FLIGHT_SECONDS_MAX);
+    world.ready("p0");
+    assert_eq!(world.steps(), NONE, "p0 is on its way out; no other may go");
+    let text = normal(&world.explain());
+    assert!(text.contains("node-0 wait p0 is terminating"), "{text}");
+    world.remove_pod("p0");
+    assert_eq!(world.steps(), creates([0]));
+}
+
+#[test]
+fn a_deletion_without_an_answer_uses_the_budget_and_is_asked_for_again() {
+    let (mut world, steps) = updating(3);
+    for step in &steps {
+        let outcome = match step {
+            daemonset::Step::DeletePod { .. } => daemonset::Outcome::Unknown,
+            _ => world.act(step),
+        };
+        world.view.acted(step, outcome, world.now);
+        if !matches!(step, daemonset::Step::DeletePod { .. }) {
+            world.see_step(step);
+        }
+    }
+    // A node that comes before all others would be the next victim, if there were room.
+    world.own_pod("a", "a-node", json!({"metadata": {"labels": {"controller-revision-hash": "old"}}}));
+    world.ready("a");
+    world.node("a-node", json!({}));
+    assert_eq!(world.steps(), ["node-0 delete p0: old template, and its deletion got no answer"]);
+    // The doubt is over when nothing has been heard for long enough.
+    world.pass(daemonset::view::FLIGHT_SECONDS_MAX);
+    assert_eq!(world.steps(), ["a-node delete a: old template (1 of 1 unavailable)"]);
+}
+
+#[test]
+fn a_pod_taken_because_it_was_not_available_is_taken_as_it_was_seen() {
+    let (mut world, _) = updating(2);
+    world.patch_pod("p1", json!({"metadata": {"resourceVersion": "7"}}));
+    world.unready("p1");
+    let versions = |world: &mut World| -> Vec<(String, Option<String>)> {
+        let plan = world.plan();
+        let version = |step: &daemonset::Step| match step {
+            daemonset::Step::DeletePod { pod, version, .. } => {
+                Some((pod.name.clone(), version.as_deref().map(str::to_owned)))
+            }
+            _ => None,
+        };
+        plan.steps.iter().filter_map(version).collect()
+    };
+    assert_eq!(versions(&mut world), [("p1".to_owned(), Some("7".to_owned()))]);
+    world.patch_pod("p1", json!({"metadata": {"resourceVersion": "8"}}));
+    assert_eq!(versions(&mut world), [("p1".to_owned(), Some("8".to_owned()))], "the latest that was seen");
+}
+
+#[test]
+fn a_pod_that_is_gone_does_not_come_back_by_a_late_word() {
+    let mut world = World::with_nodes(rolling(json!(1)), 1);
+    world.settle();
+    let name = world.pods.keys().next().unwrap().clone();
+    let late = world.pods[&name].clone();
+    world.remove_pod(&name);
+    world.apply(daemonset::Event::Pod(std::sync::Arc::new(late)));
+    assert!(!world.view.knows_pod(&name));
+    assert_eq!(world.steps(), creates([0]));
+}
+
+#[test]
+fn a_selector_of_everything_is_told_once_for_each_edit() {
+    let mut object = World::new(on_delete()).daemon_set;
+    object.spec.as_mut().unwrap().selector = Default::default();
+    let mut world = World::of(object.clone());
+    assert_eq!(world.plan().notes.len(), 1);
+    assert_eq!(world.plan().notes.len(), 0, "a plan that only speaks would be made for ever");
+    object.metadata.generation = Some(2);
+    world.put_daemon_set(object);
+    assert_eq!(world.plan().notes.len(), 1);
+}

@@ -162,14 +162,11 @@ fn pods_leave_nodes_that_the_selector_does_not_match() {
         world.pod("foreign", "node-1", json!({"metadata": {"labels": {"app": "bar"}}}));
         assert_eq!(
             world.sync(),
-            [
-                "node-0 delete p0: node does not match the node selector or affinity",
-                "node-3 create no pod here",
-            ]
+            ["node-0 delete p0: node selector color=blue does not match", "node-3 create no pod here",]
         );
         world.label_node("node-3", json!({"color": "green"}));
         let steps = world.steps();
-        assert!(steps[0].ends_with("node does not match the node selector or affinity"), "{steps:?}");
+        assert!(steps[0].ends_with("node selector color=blue does not match"), "{steps:?}");
     }
 }
 

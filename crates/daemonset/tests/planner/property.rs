@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use daemonset::facts::Deletion;
 use daemonset::recount::{self, Recount};
 use daemonset::{Event, NodeName, Outcome, Plan, PodId, Step};
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -90,6 +91,7 @@ struct Stage {
     seen: BTreeMap<String, Pod>,
     /// Steps whose effects the view has not seen.
     unseen: Vec<Step>,
+    uids: u32,
 }
 
 impl Stage {
@@ -102,7 +104,7 @@ impl Stage {
         };
         let world = START.get_or_init(start).clone();
         let seen = world.pods.clone();
-        Stage { world, seen, unseen: Vec::new() }
+        Stage { world, seen, unseen: Vec::new(), uids: 0 }
     }
 
     fn happen(&mut self, happening: &Happening) {
@@ -123,8 +125,9 @@ impl Stage {
             Happening::CatchUp => self.catch_up(),
             Happening::Fail => {
                 let plan = self.world.plan();
-                for step in &plan.steps {
-                    self.world.view.acted(step, Outcome::Failed, self.world.now);
+                for (i, step) in plan.steps.iter().enumerate() {
+                    let outcome = if i % 2 == 0 { Outcome::Failed } else { Outcome::Unknown };
+                    self.world.view.acted(step, outcome, self.world.now);
                 }
             }
         }
@@ -145,7 +148,8 @@ impl Stage {
         };
         let hash = self.world.view.hash().to_owned();
         let now = self.world.now.to_string();
-        let mut patch = json!({"metadata": {"name": name, "namespace": "ns", "uid": format!("{name}-{now}-{node}-{kind}"),
+        self.uids += 1;
+        let mut patch = json!({"metadata": {"name": name, "namespace": "ns", "uid": format!("{name}-{}", self.uids),
             "creationTimestamp": now, "labels": {"app": "foo", "controller-revision-hash": hash},
             "ownerReferences": owner(UID)}, "spec": {"nodeName": format!("node-{node}")}});
         match kind {
@@ -250,6 +254,8 @@ impl Stage {
             now: self.world.now,
             in_flight: &view.rows_in_flight(),
             waiting: view.is_waiting(),
+            accepted: &view.pods_by_deletion(Deletion::Asked),
+            doubtful: &view.pods_by_deletion(Deletion::Doubtful),
             backoff_until: &backoff_until,
         });
         (sorted(incremental(&plan, view.sums())), sorted(from_scratch))

@@ -35,9 +35,12 @@ fn name_selector_and_affinity_decide() {
         (json!({"nodeName": "n"}), Verdict::Run),
         (json!({"nodeName": "m"}), Verdict::Leave(Unwanted::NodeName { asked: "m".to_owned() })),
         (json!({"nodeSelector": {"color": "blue"}}), Verdict::Run),
-        (json!({"nodeSelector": {"color": "green"}}), Verdict::Leave(Unwanted::Selection)),
+        (
+            json!({"nodeSelector": {"color": "green"}}),
+            Verdict::Leave(Unwanted::Selector { label: "color=green".to_owned() }),
+        ),
         (affinity("In"), Verdict::Run),
-        (affinity("NotIn"), Verdict::Leave(Unwanted::Selection)),
+        (affinity("NotIn"), Verdict::Leave(Unwanted::Affinity { terms: "color NotIn [blue]".to_owned() })),
         (json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "1000"}}}]}), Verdict::Run),
         (
             json!({"containers": [{"name": "c", "ports": [{"containerPort": 1, "hostPort": 1}]}]}),
@@ -57,7 +60,8 @@ fn two_terms_are_ored_and_one_may_name_the_node() {
             {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]}]}}}});
     assert_eq!(judge(either.clone(), json!({})), Verdict::Run);
     let other = json!({"metadata": {"name": "m"}});
-    assert_eq!(judge(either, other), Verdict::Leave(Unwanted::Selection));
+    let terms = "color In [green], or metadata.name In [n]".to_owned();
+    assert_eq!(judge(either, other), Verdict::Leave(Unwanted::Affinity { terms }));
 }
 
 #[test]

@@ -89,8 +89,9 @@ async fn a_pod_leaves_with_the_label_and_the_reason_is_shown() {
     cluster.create(json!({"template": {"spec": {"nodeSelector": {"disk": "ssd"}}}})).await;
     cluster.status_when("one", |s| s.desired_number_scheduled == 1 && s.number_available == Some(1)).await;
     let now = jiff::Timestamp::now();
-    let text = controllers::daemonset::explain(cluster.client.clone(), "default", "foo", now).await.unwrap();
-    assert!(text.contains("node-1  leave   node does not match the node selector or affinity"), "{text}");
+    let explained = controllers::daemonset::explain(cluster.client.clone(), "default", "foo", now).await;
+    let text = explained.unwrap().to_string();
+    assert!(text.contains("node-1  leave   node selector disk=ssd does not match"), "{text}");
     cluster.label("node-0", json!({"disk": null})).await;
     cluster.pods_when("none", <[Pod]>::is_empty).await;
     cluster.status_when("none desired", |s| s.desired_number_scheduled == 0).await;
