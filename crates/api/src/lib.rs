@@ -19,4 +19,5 @@ pub mod scheme;
 pub mod service;
 pub mod strategy;
 pub mod validate;
+pub mod warnings;
 pub mod well_known;

@@ -140,6 +140,11 @@ pub trait Kind:
 
     fn validate_update(&self, old: &Self, part: Part, seen: &Seen<'_>) -> FieldErrors;
 
+    /// What is legal and most likely a mistake, in a new object or in a new state of its main part.
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The seconds that an object is granted to end in; nothing for kinds that end at once.
     fn grace_seconds(&self, _asked: Option<i64>) -> Option<i64> {
         None

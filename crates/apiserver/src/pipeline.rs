@@ -210,6 +210,7 @@ impl<T: Kind> Strategy for Of<T> {
         write.restrict(&name, |node| object.restrict(node, None, write.part, &write.admission))?;
         let seen = Seen { requested: write.requested, payload: body };
         write.refuse(&name, &object.validate_create(&seen))?;
+        object.warnings(None).into_iter().for_each(&mut *warn);
         Ok(Draft { name, generated, bytes: stored(object, &managed)? })
     }
 
@@ -232,6 +233,9 @@ impl<T: Kind> Strategy for Of<T> {
         write.restrict(write.name, |node| object.restrict(node, Some(&old), write.part, &write.admission))?;
         let seen = Seen { requested: write.requested, payload: body };
         write.refuse(write.name, &object.validate_update(&old, write.part, &seen))?;
+        if write.part == Part::Main {
+            object.warnings(Some(&old)).into_iter().for_each(&mut *warn);
+        }
         if metadata::is_gone(object.metadata()) && !object.is_held() {
             return Ok(Outcome::Remove);
         }

@@ -1,7 +1,7 @@
 //! DaemonSet and ControllerRevision.
 
 use api::field::FieldErrors;
-use api::{affinity_annotation, convert, default, strategy, validate};
+use api::{affinity_annotation, convert, default, strategy, validate, warnings};
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 
 use super::{Kind, Part, Seen};
@@ -52,6 +52,10 @@ impl Kind for DaemonSet {
             }
             Part::Status => validate::daemon_set_status_update(self, old),
         }
+    }
+
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        warnings::of_daemon_set(self, old)
     }
 }
 

@@ -8,7 +8,7 @@ use api::field::FieldErrors;
 use api::pod::{is_terminal, node_name};
 use api::well_known::pod_annotation::CONFIG_MIRROR;
 use api::well_known::pod_condition;
-use api::{affinity_annotation, default, strategy, validate};
+use api::{affinity_annotation, default, strategy, validate, warnings};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Binding, Pod, PodCondition, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -133,6 +133,10 @@ impl Kind for Pod {
             Part::Status => validate::pod_status_update(self, old),
             Part::Own => validate::pod_ephemeral_containers_update(self, old),
         }
+    }
+
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        if old.is_some() { Vec::new() } else { warnings::of_pod(self) }
     }
 
     fn grace_seconds(&self, asked: Option<i64>) -> Option<i64> {

@@ -1,7 +1,7 @@
 //! PodTemplate: a template without a controller.
 
 use api::field::FieldErrors;
-use api::{default, strategy, validate};
+use api::{default, strategy, validate, warnings};
 use k8s_openapi::api::core::v1::PodTemplate;
 
 use super::{Kind, Part, Seen};
@@ -28,5 +28,9 @@ impl Kind for PodTemplate {
 
     fn validate_update(&self, old: &Self, _part: Part, _seen: &Seen<'_>) -> FieldErrors {
         validate::pod_template_update(self, old)
+    }
+
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        warnings::of_pod_template(self)
     }
 }

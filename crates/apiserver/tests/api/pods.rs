@@ -103,3 +103,23 @@ async fn pods_are_selected_by_the_nodes_first_name_too() {
         found["items"].as_array().unwrap().iter().map(|pod| &pod["metadata"]["name"]).collect();
     assert_eq!(names, ["a"]);
 }
+
+#[tokio::test]
+async fn likely_mistakes_in_pods_and_templates_are_told_in_warnings() {
+    let world = World::new().await;
+    let old = "deprecated since v1.14; use \\\"kubernetes.io/os\\\" instead";
+    let spec = json!({"nodeSelector": {"beta.kubernetes.io/os": "linux"}, "containers": [{"name": "c", "image": "i"}]});
+    let made = world.post("/api/v1/namespaces/default/pods", pod(spec.clone())).await;
+    assert_eq!(made.warnings(), [format!("299 - \"spec.nodeSelector[beta.kubernetes.io/os]: {old}\"")]);
+    let sets = "/apis/apps/v1/namespaces/default/daemonsets";
+    let set = json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": spec}}});
+    let told = [format!("299 - \"spec.template.spec.nodeSelector[beta.kubernetes.io/os]: {old}\"")];
+    let dry = world.post(&format!("{sets}?dryRun=All"), set.clone()).await;
+    assert_eq!((dry.status.as_u16(), dry.warnings()), (201, told.to_vec()));
+    assert_eq!(world.post(sets, set).await.warnings(), told);
+    let labelled = world.merge(&format!("{sets}/d"), json!({"metadata": {"labels": {"c": "d"}}})).await;
+    assert_eq!(labelled.warnings(), Vec::<String>::new(), "the template is as it was");
+    let changed = json!({"spec": {"template": {"spec": {"hostNetwork": true}}}});
+    assert_eq!(world.merge(&format!("{sets}/d"), changed).await.warnings(), told);
+}
