@@ -2,9 +2,11 @@
 //!
 //! A budget is counted again when it changes, when a Pod of it changes in what counts ([`Member`]), and when an
 //! eviction that was let go is not confirmed in time. What cannot be counted allows nothing and says why. The numbers are
-//! [`count`]'s, which is pure. Upstream: the disruption controller.
+//! [`count`]'s, which is pure. Marks of disruptions that did not come are taken back ([`stale`]). Upstream: the
+//! disruption controller.
 
 mod count;
+mod stale;
 
 use std::sync::Arc;
 
@@ -31,6 +33,8 @@ struct Counting {
     budgets: Cache<PodDisruptionBudget>,
     members: Mutex<Selected<Member>>,
     queue: WorkQueue<ObjectKey>,
+    /// Pods that are marked for a disruption.
+    marked: WorkQueue<ObjectKey>,
     recorder: Recorder,
 }
 
@@ -49,13 +53,19 @@ pub async fn run(context: Context) {
     let counting = Counting {
         recorder: context.recorder("controllermanager"),
         queue: WorkQueue::new(context.clock.clone()),
+        marked: WorkQueue::new(context.clock.clone()),
         members: Mutex::default(),
         budgets,
         context,
     };
     tokio::select! {
         // `work` returns at shutdown, after the item in hand; the feed holds nothing.
-        () = counting.queue.work(&shutdown, |key| counting.reconcile(key)) => {}
+        _ = async {
+            tokio::join!(
+                counting.queue.work(&shutdown, |key| counting.reconcile(key)),
+                counting.marked.work(&shutdown, |key| stale::look(&counting.context, key)),
+            )
+        } => {}
         () = counting.feed() => {}
     }
 }
@@ -70,6 +80,9 @@ impl Counting {
                 biased;
                 change = budgets.next() => self.budget_changed(&change),
                 change = pods.next() => {
+                    if change.after.as_deref().is_some_and(stale::is_marked) {
+                        self.marked.add(change.key.clone());
+                    }
                     let row = |pod: &Pod| Some(Member::of(pod));
                     let touched = self.members.lock().pod(&change.key, change.after.as_deref(), row);
                     for budget in touched {

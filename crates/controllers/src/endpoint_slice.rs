@@ -3,6 +3,8 @@
 //! A change writes the slices that it touches and no others; which, is [`plan`]'s to say. Slices that others manage are
 //! left alone, those of a Service that is gone are the garbage collector's. Upstream: the endpointslice controller.
 
+mod layout;
+pub mod mirror;
 mod plan;
 
 use api::meta::Meta;
@@ -15,7 +17,8 @@ use kube::Api;
 
 use crate::Context;
 use crate::backends::{Backends, after_failure};
-use plan::{MANAGED_BY, MANAGER, Plan, SERVICE_NAME, plan};
+use layout::{Plan, SERVICE_NAME};
+use plan::{MANAGED_BY, MANAGER, plan};
 
 /// Index of the slices: by namespace and Service.
 const BY_SERVICE: &str = "service";

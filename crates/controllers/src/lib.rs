@@ -64,10 +64,11 @@ pub enum Controller {
     Disruption,
     Endpoints,
     EndpointSlice,
+    EndpointSliceMirroring,
 }
 
 impl Controller {
-    pub const ALL: [Controller; 16] = [
+    pub const ALL: [Controller; 17] = [
         Controller::DaemonSet,
         Controller::GarbageCollector,
         Controller::NodeLifecycle,
@@ -84,6 +85,7 @@ impl Controller {
         Controller::Disruption,
         Controller::Endpoints,
         Controller::EndpointSlice,
+        Controller::EndpointSliceMirroring,
     ];
 }
 
@@ -200,6 +202,11 @@ async fn act(client: Client, options: &Options, shutdown: Shutdown) {
             Controller::Endpoints => tasks.supervise("endpoints", move || endpoints::run(context.clone())),
             Controller::EndpointSlice => {
                 tasks.supervise("endpoint slice", move || endpoint_slice::run(context.clone()));
+            }
+            Controller::EndpointSliceMirroring => {
+                tasks.supervise("endpoint slice mirroring", move || {
+                    endpoint_slice::mirror::run(context.clone())
+                });
             }
             Controller::RootCa => {
                 let Some(pem) = options.root_ca_pem.clone() else { continue };

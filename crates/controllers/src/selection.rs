@@ -28,6 +28,7 @@ impl Controller {
             Controller::Disruption => "disruption-controller",
             Controller::Endpoints => "endpoints-controller",
             Controller::EndpointSlice => "endpointslice-controller",
+            Controller::EndpointSliceMirroring => "endpointslice-mirroring-controller",
         }
     }
 
@@ -38,6 +39,7 @@ impl Controller {
             "nodelifecycle" => Some(Controller::NodeLifecycle),
             "podgc" => Some(Controller::PodGc),
             "endpoint" => Some(Controller::Endpoints),
+            "endpointslicemirroring" => Some(Controller::EndpointSliceMirroring),
             "root-ca-cert-publisher" => Some(Controller::RootCa),
             "csrapproving" => Some(Controller::CertificateApproving),
             "csrsigning" => Some(Controller::CertificateSigning),

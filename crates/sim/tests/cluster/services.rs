@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{DeleteParams, EvictParams, ListParams, PostParams};
+use kube::api::{DeleteParams, EvictParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Error};
 use serde_json::json;
 
@@ -97,6 +97,57 @@ async fn a_budget_is_counted_spent_by_an_eviction_and_filled_again() {
             let told = told.map(|c| format!("{} {}: {}", c.status, c.reason, c.message)).unwrap_or_default();
             let wanted = "False SyncFailed: daemonsets.apps does not implement the scale subresource";
             (told == wanted).then_some(()).ok_or(told)
+        })
+        .await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoints_made_by_hand_are_mirrored_as_slices_and_those_go_with_them() {
+    let world = World::start(1).await;
+    let spec = json!({"ports": [{"port": 5432}]});
+    create::<Service>(&world, json!({"metadata": {"name": "db"}, "spec": spec})).await;
+    let subsets =
+        json!([{"addresses": [{"ip": "192.0.2.1"}, {"ip": "192.0.2.2"}], "ports": [{"port": 5432}]}]);
+    create::<Endpoints>(&world, json!({"metadata": {"name": "db"}, "subsets": subsets})).await;
+    let slices: Api<EndpointSlice> = world.api("default");
+    let of_service = ListParams::default().labels("kubernetes.io/service-name=db");
+    let mirrored = |wanted: &'static [&'static str]| {
+        let (slices, of_service) = (&slices, &of_service);
+        move || async move {
+            let found = slices.list(of_service).await.expect("list").items;
+            let all = found.iter().flat_map(|slice| &slice.endpoints).flat_map(|known| &known.addresses);
+            let all: Vec<&str> = all.map(String::as_str).collect();
+            (all == wanted).then_some(()).ok_or(format!("{all:?}"))
+        }
+    };
+    world.eventually("each address is an endpoint", mirrored(&["192.0.2.1", "192.0.2.2"])).await;
+    let endpoints: Api<Endpoints> = world.api("default");
+    let fewer = json!({"subsets": [{"addresses": [{"ip": "192.0.2.2"}], "ports": [{"port": 5432}]}]});
+    endpoints.patch("db", &PatchParams::default(), &Patch::Merge(&fewer)).await.expect("patch");
+    world.eventually("slices follow", mirrored(&["192.0.2.2"])).await;
+    endpoints.delete("db", &DeleteParams::default()).await.expect("delete");
+    world.eventually("and go with it", mirrored(&[])).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_of_a_disruption_that_did_not_come_is_taken_back() {
+    let world = World::start(1).await;
+    world.create_daemon_set("default", "agent").await;
+    world.all_ready("default", "agent", 1).await;
+    let pods: Api<Pod> = world.api("default");
+    let name = world.pods("default").await.into_iter().find_map(|pod| pod.metadata.name).expect("a Pod");
+    let mark = json!({"status": {"conditions": [{"type": "DisruptionTarget", "status": "True",
+        "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting", "lastTransitionTime": "2020-01-01T00:00:00Z"}]}});
+    pods.patch_status(&name, &PatchParams::default(), &Patch::Strategic(&mark)).await.expect("mark");
+    world
+        .eventually("the mark is taken back", || async {
+            let status = pods.get(&name).await.expect("get").status.unwrap_or_default();
+            let mark =
+                status.conditions.into_iter().flatten().find(|known| known.type_ == "DisruptionTarget");
+            let seen = mark.map(|mark| (mark.status, mark.reason));
+            (seen == Some(("False".to_owned(), None))).then_some(()).ok_or(format!("{seen:?}"))
         })
         .await;
     world.end().await;
