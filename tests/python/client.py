@@ -1,4 +1,4 @@
-"""What programs do with the Python client: lists in pages, every type of patch, errors, a watch that goes on after 410.
+"""What programs do with the Python client: lists in pages, every type of patch, applies, errors, a watch that goes on after 410.
 
 usage: client.py KUBECONFIG    Prints `restart` and goes on with the next line of its input, when the server was restarted.
 """
@@ -48,6 +48,40 @@ operations = [{"op": "replace", "path": "/data/strategic", "value": "2"}]
 assert patch("m0", "default", operations, _content_type="application/json-patch+json").data == {"strategic": "2"}
 assert patch("m0", "default", {"data": {"x": "y"}}, dry_run="All").data == {"strategic": "2", "x": "y"}
 assert core.read_namespaced_config_map("m0", "default").data == {"strategic": "2"}
+
+# Server-side apply: who applies owns, others are told, force takes over, what is applied no more goes.
+def configuration(**data):
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "applied"}, "data": data}
+
+
+def apply(manager, force=None, **data):
+    options = {"field_manager": manager, "force": force, "_content_type": "application/apply-patch+yaml"}
+    return patch("applied", "default", configuration(**data), **options)
+
+
+def managers(object):
+    return sorted((entry.manager, entry.operation) for entry in object.metadata.managed_fields)
+
+
+assert apply("one", a="1", b="1").data == {"a": "1", "b": "1"}
+assert apply("two", b="1", c="2").data == {"a": "1", "b": "1", "c": "2"}
+refused(409, "Conflict", apply, "two", b="2")
+taken = apply("two", force=True, b="2")
+assert taken.data == {"a": "1", "b": "2"}, taken.data
+assert managers(taken) == [("one", "Apply"), ("two", "Apply")], taken.metadata.managed_fields
+left = apply("one", b="2")
+assert left.data == {"b": "2"}, left.data
+refused(422, "Invalid", patch, "applied", "default", configuration(), _content_type="application/apply-patch+yaml")
+version = left.metadata.resource_version
+assert apply("one", b="2").metadata.resource_version == version, "nothing is applied twice"
+maps = dynamic.DynamicClient(client.ApiClient()).resources.get(api_version="v1", kind="ConfigMap")
+options = {"namespace": "default", "field_manager": "three"}
+try:
+    maps.server_side_apply(body=configuration(b="3"), **options)
+    raise AssertionError("the dynamic client's apply is not refused")
+except ApiException as error:
+    assert error.status == 409 and 'conflicts with \\"one\\"' in error.body, error.body
+assert maps.server_side_apply(body=configuration(b="3"), force_conflicts=True, **options).data.b == "3"
 
 # Errors are upstream's.
 refused(404, "NotFound", core.read_namespaced_config_map, "none", "default")

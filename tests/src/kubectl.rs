@@ -31,6 +31,8 @@ pub struct Kubectl {
 #[derive(Debug)]
 pub struct Ran {
     pub ok: bool,
+    /// Nothing where a signal ended it.
+    pub code: Option<i32>,
     pub out: String,
     pub err: String,
 }
@@ -113,6 +115,7 @@ impl From<Output> for Ran {
     fn from(output: Output) -> Ran {
         Ran {
             ok: output.status.success(),
+            code: output.status.code(),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
             err: String::from_utf8_lossy(&output.stderr).into_owned(),
         }

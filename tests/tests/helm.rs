@@ -34,16 +34,16 @@ impl Helm<'_> {
 
 #[test]
 fn helm_3_installs_upgrades_rolls_back_and_uninstalls_a_chart() {
-    life_of_a_release("helm-3", "v3.", &[]);
+    life_of_a_release("helm-3", "v3.", false);
 }
 
 #[test]
 fn helm_4_installs_upgrades_rolls_back_and_uninstalls_a_chart() {
-    life_of_a_release("helm", "v4.", &["--server-side=false"]);
+    life_of_a_release("helm", "v4.", true);
 }
 
-/// `applying` are the options of what applies.
-fn life_of_a_release(binary: &str, version: &str, applying: &[&str]) {
+/// `server_side` is what the release does by default.
+fn life_of_a_release(binary: &str, version: &str, server_side: bool) {
     let machine = Machine::up(&["busybox"]);
     let kubectl = machine.kubectl();
     let helm = Helm { binary, machine: &machine };
@@ -53,9 +53,8 @@ fn life_of_a_release(binary: &str, version: &str, applying: &[&str]) {
     let chart = chart.to_str().expect("path");
     let waits = ["--wait", "--timeout", "120s"];
     let run = |words: &[&str]| {
-        let applying = if words[0] == "uninstall" { &[] } else { applying };
         let words = words.iter().map(|word| if *word == "CHART" { chart } else { *word });
-        let words: Vec<&str> = words.chain(waits).chain(applying.iter().copied()).collect();
+        let words: Vec<&str> = words.chain(waits).collect();
         helm.try_run(&words)
     };
 
@@ -69,6 +68,8 @@ fn life_of_a_release(binary: &str, version: &str, applying: &[&str]) {
         let counted = &budget["status"]["expectedPods"];
         if *port == 8080 && *counted == 1 { Ok(()) } else { Err(format!("{endpoints} {budget}")) }
     });
+    let applies = owners(&kubectl, &["ds", "watcher"], "helm");
+    assert_eq!(applies, [if server_side { "Apply" } else { "Update" }], "who applies owns what it applied");
     let listed = helm.run(&["list"]);
     assert!(listed.contains("deployed") && listed.contains("watcher-0.1.0"), "{listed}");
     let again = run(&["install", "watcher", "CHART"]);
@@ -77,6 +78,16 @@ fn life_of_a_release(binary: &str, version: &str, applying: &[&str]) {
     let upgraded = run(&["upgrade", "watcher", "CHART", "--set", "greeting=servus"]);
     assert!(upgraded.ok && upgraded.out.contains("watcher says servus."), "{upgraded:?}");
     greets(&kubectl, "servus");
+
+    if server_side {
+        // What another has set since is a conflict, and no loss, until it is forced.
+        kubectl.run(&["patch", "cm", "watcher", "--type=merge", "-p", r#"{"data":{"greeting":"moin"}}"#]);
+        let refused = run(&["upgrade", "watcher", "CHART", "--set", "greeting=ciao"]);
+        assert!(!refused.ok && refused.err.contains("conflict with \"kubectl-patch\""), "{refused:?}");
+        let forced = run(&["upgrade", "watcher", "CHART", "--set", "greeting=ciao", "--force-conflicts"]);
+        assert!(forced.ok, "{forced:?}");
+        greets(&kubectl, "ciao");
+    }
 
     let rolled = run(&["rollback", "watcher", "1"]);
     assert!(rolled.ok, "{rolled:?}");
@@ -97,6 +108,14 @@ fn life_of_a_release(binary: &str, version: &str, applying: &[&str]) {
         let left = kubectl.run(&["get", kinds, "-o", "name"]);
         if left.contains("watcher") { Err(left) } else { Ok(()) }
     });
+}
+
+/// The operations of this manager's entries in an object's managedFields, but for status.
+fn owners(kubectl: &Kubectl, object: &[&str], manager: &str) -> Vec<String> {
+    let object = kubectl.get(&[object, &["--show-managed-fields"]].concat()).expect("get");
+    let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    let own = entries.iter().filter(|entry| entry["manager"] == manager && entry["subresource"].is_null());
+    own.map(|entry| entry["operation"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 /// Soon every Pod that is not on its way out was made with this greeting, and is ready: `--wait` counts a DaemonSet as

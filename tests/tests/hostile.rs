@@ -149,7 +149,7 @@ fn malformed_requests_get_their_error_each() {
     let cannot = "400 BadRequest: the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind";
     let yaml = deep(10_000);
     let begins: String = yaml.bytes().take(64).map(|byte| format!("{byte:02x}")).collect();
-    let too_deep = "400 BadRequest: error decoding patch: recursion limit exceeded at line 1 column 172";
+    let too_deep = "400 BadRequest: error decoding patch: exceeded max depth";
     let patch_types = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
     let rows: Vec<(&str, String, &str, String, String)> = [
         (
@@ -157,15 +157,14 @@ fn malformed_requests_get_their_error_each() {
             CONFIG_MAPS.to_owned(),
             JSON,
             deep(10_000),
-            "400 BadRequest: ConfigMap in version \"v1\" cannot be handled as a ConfigMap: json: invalid type: sequence, \
-             expected a map at line 1 column 45",
+            format!("{cannot}; json parse error: exceeded max depth ({begins})").as_str(),
         ),
         (
             "POST",
             CONFIG_MAPS.to_owned(),
             "content-type: application/yaml\r\n",
             yaml,
-            &format!("{cannot}; yaml: line 1 column 300: recursion limit exceeded ({begins})"),
+            &format!("{cannot}; yaml: exceeded max depth ({begins})"),
         ),
         ("PATCH", one.clone(), merge, deep(10_000), too_deep),
         ("PATCH", one.clone(), strategic, deep(10_000), too_deep),
@@ -175,7 +174,7 @@ fn malformed_requests_get_their_error_each() {
             one.clone(),
             merge,
             "{".to_owned(),
-            "400 BadRequest: error decoding patch: EOF while parsing an object at line 1 column 1",
+            "400 BadRequest: error decoding patch: unexpected end of JSON input",
         ),
         (
             "PATCH",

@@ -1,4 +1,5 @@
-//! kube-rs as operators use it: a Controller with what it owns, a reflector in both watch modes, typed errors.
+//! kube-rs as operators use it: a Controller with what it owns, a reflector in both watch modes, typed errors,
+//! server-side apply.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,6 +7,8 @@ use std::time::Duration;
 
 use blackbox::{Machine, SOON};
 use futures::StreamExt;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -73,6 +76,64 @@ async fn kube_rs_typed_calls_answer_as_upstream_does() {
     );
 }
 
+/// A ConfigMap of nothing but what is applied.
+fn applied(value: &str) -> serde_json::Value {
+    serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"value": value}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kube_rs_applies_on_the_server() {
+    let machine = Machine::server();
+    let client = client(&machine).await;
+    let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
+    let one = PatchParams::apply("one");
+    let made = maps.patch("a", &one, &Patch::Apply(applied("1"))).await.expect("apply makes what is absent");
+    let again = maps.patch("a", &one, &Patch::Apply(applied("1"))).await.expect("apply");
+    assert_eq!(again.resource_version(), made.resource_version(), "nothing has changed");
+    let two = PatchParams::apply("two");
+    match maps.patch("a", &two, &Patch::Apply(applied("2"))).await {
+        Err(Error::Api(status)) => {
+            let told = "Apply failed with 1 conflict: conflict with \"one\": .data.value";
+            assert_eq!((status.code, status.message.as_str()), (409, told));
+            let cause = &status.details.as_ref().expect("details").causes[0];
+            assert_eq!(
+                (cause.reason.as_str(), cause.field.as_str()),
+                ("FieldManagerConflict", ".data.value")
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    let forced = maps.patch("a", &two.force(), &Patch::Apply(applied("2"))).await.expect("force");
+    let owners: Vec<_> =
+        forced.managed_fields().iter().filter_map(|entry| entry.manager.as_deref()).collect();
+    assert_eq!(owners, ["two"], "who owns nothing any more is not named");
+
+    let sets: Api<DaemonSet> = Api::default_namespaced(client);
+    let set = serde_json::json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "set"},
+        "spec": {
+            "selector": {"matchLabels": {"a": "b"}},
+            "template": {
+                "metadata": {"labels": {"a": "b"}},
+                "spec": {"nodeSelector": {"nowhere": "true"}, "containers": [{"name": "c", "image": "example.com/c:1"}]},
+            },
+        },
+    });
+    sets.patch("set", &one, &Patch::Apply(&set)).await.expect("apply");
+    let status = serde_json::json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet",
+        "status": {"conditions": [{"type": "Seen", "status": "True", "reason": "Test", "message": ""}]},
+    });
+    let params = PatchParams::apply("watcher").force();
+    let seen = sets.patch_status("set", &params, &Patch::Apply(&status)).await.expect("apply of the status");
+    let conditions = seen.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+    assert_eq!(conditions.len(), 1, "{seen:?}");
+    let unseen = serde_json::json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "status": {}});
+    let unseen =
+        sets.patch_status("set", &params, &Patch::Apply(&unseen)).await.expect("apply of the status");
+    assert!(unseen.status.is_some_and(|status| status.conditions.is_none_or(|all| all.is_empty())));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn kube_rs_reflectors_follow_in_both_watch_modes() {
     let machine = Machine::server();
@@ -114,7 +175,7 @@ async fn kube_rs_reflectors_follow_in_both_watch_modes() {
 #[error("the owned object could not be written")]
 struct Failed(#[source] Error);
 
-/// Every ConfigMap gets a Secret with its value, which it owns.
+/// Every ConfigMap gets a Secret with its value, which it owns: applied, whether or not it is there.
 async fn copy(map: Arc<ConfigMap>, client: Arc<Client>) -> Result<Action, Failed> {
     let secrets: Api<Secret> = Api::namespaced((*client).clone(), &map.namespace().unwrap_or_default());
     let name = map.name_any();
@@ -125,15 +186,13 @@ async fn copy(map: Arc<ConfigMap>, client: Arc<Client>) -> Result<Action, Failed
             owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         },
-        string_data: map.data.clone(),
+        data: map
+            .data
+            .clone()
+            .map(|data| data.into_iter().map(|(key, value)| (key, ByteString(value.into_bytes()))).collect()),
         ..Secret::default()
     };
-    match secrets.get_opt(&name).await.map_err(Failed)? {
-        None => secrets.create(&PostParams::default(), &wanted).await.map_err(Failed)?,
-        Some(_) => {
-            secrets.patch(&name, &PatchParams::default(), &Patch::Merge(&wanted)).await.map_err(Failed)?
-        }
-    };
+    secrets.patch(&name, &PatchParams::apply("copier"), &Patch::Apply(&wanted)).await.map_err(Failed)?;
     Ok(Action::await_change())
 }
 

@@ -28,6 +28,24 @@ fn curl_speaks_the_protocol() {
     refusals(&curl);
 }
 
+/// Over HTTP/2 curl before 8 loses the answer of a stream that is reset behind it: each of many must arrive.
+#[test]
+fn refusals_of_small_bodies_are_always_seen() {
+    let machine = Machine::server();
+    let curl = Curl::new(&machine);
+    let json = "Content-Type: application/json";
+    for _ in 0..10 {
+        for (path, method, status) in [(MAPS, "PATCH", 405), ("/api/v1/none", "POST", 404)] {
+            let refused = curl.ask(path, &["-X", method, "-H", json, "-d", "{}"]);
+            assert_eq!(refused.status, status, "{method} {path}: {}", refused.headers);
+        }
+        let text = curl.ask(MAPS, &["-H", "Content-Type: text/plain", "-d", "{}"]);
+        assert_eq!(text.status, 415, "{}", text.headers);
+        let nobody = curl.ask_as_nobody(MAPS, &["-H", json, "-d", "{}"]);
+        assert_eq!(nobody.status, 401, "{}", nobody.headers);
+    }
+}
+
 fn names<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
     list.as_array().into_iter().flatten().filter_map(|item| item[field].as_str()).collect()
 }
@@ -173,7 +191,7 @@ fn refusals(curl: &Curl) {
         ("/api/v1/none", &[][..], 404, "NotFound"),
         ("/apis/none/v1", &[], 404, "NotFound"),
         ("/api/v1/namespaces/default/configmaps/none", &[], 404, "NotFound"),
-        (MAPS, &["-X", "PATCH", "-H", json], 405, "MethodNotAllowed"),
+        (MAPS, &["-X", "PATCH", "-H", json, "-d", "{}"], 405, "MethodNotAllowed"),
         (MAPS, &["-H", "Content-Type: text/plain", "-d", "x"], 415, "UnsupportedMediaType"),
         (MAPS, &["-H", json, "-d", "{"], 400, "BadRequest"),
         (MAPS, &["-H", json, "-d", "{\"kind\":\"Secret\",\"apiVersion\":\"v1\"}"], 400, "BadRequest"),

@@ -187,3 +187,30 @@ fn server_with_a_ca_of_its_own_is_refused_by_the_store_of_another_cluster() {
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("belongs to a cluster with another ca.crt, ca.key, sa.key: copy"), "{said}");
 }
+
+#[test]
+fn an_etcd_that_asks_for_certificates_is_reached_by_the_flags_that_name_them() {
+    let etcd = Etcd::start_with_tls();
+    let file = |name: &str| etcd.file(name).display().to_string();
+    let (ca, certificate, key) = (file("ca.crt"), file("client.crt"), file("client.key"));
+    let address = etcd.address();
+    let trusting = ["server", "--store", &address, "--etcd-cafile", &ca];
+    let known = ["--etcd-certfile", &certificate, "--etcd-keyfile", &key];
+    let mut machine = Machine::prepared(&[&trusting[..], &known].concat());
+    machine.start();
+    machine.kubectl().run(&["create", "configmap", "kept", "--from-literal=a=b"]);
+    machine.stop();
+    machine.start();
+    let kept = machine.kubectl().get(&["configmap", "kept"]).expect("what was written is in etcd");
+    assert_eq!(kept["data"]["a"], "b");
+
+    let stranger = Machine::prepared(&[]);
+    let data = stranger.data().display().to_string();
+    let here = ["--data-dir", &data, "--listen", "127.0.0.1:0"];
+    let refused = machine.everynode(&[&trusting[..], &here].concat());
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("no member of {address}")), "{said}");
+    let half = machine.everynode(&[&trusting[..], &known[..2], &here].concat());
+    assert_eq!(half.status.code(), Some(2), "{}", String::from_utf8_lossy(&half.stderr));
+}

@@ -2,6 +2,7 @@
 //! alone answers; what needs containers is in `kubectl_clients.rs` and `streams.rs`.
 
 mod access;
+mod applying;
 mod changing;
 mod deleting;
 mod making;
@@ -17,6 +18,7 @@ fn matrix(minor: u32) {
     reading::run(&session);
     changing::run(&session);
     rollouts::run(&session);
+    applying::run(&session);
     access::run(&session);
     deleting::run(&session);
 }

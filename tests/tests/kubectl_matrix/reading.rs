@@ -22,6 +22,11 @@ const ROWS: &[Row] = &[
         "get ds -o custom-columns=WHO:.metadata.name,OF:.metadata.namespace",
         &["WHO", "OF", "logger   default"],
     ),
+    ok("get ds logger -o jsonpath-file=path.txt", &["<logger>"]),
+    ok("get ds logger -o go-template-file=path.tmpl", &["<logger>"]),
+    ok("get ds -o custom-columns-file=columns.txt", &["WHO", "logger"]),
+    since(35, "get ds logger -o kyaml", &["kind: \"DaemonSet\",", "maxUnavailable: 1,"]),
+    ok("label ds logger --list", &["app=logger"]),
     ok("get ds,cm,secret -o name", &["daemonset.apps/logger", "configmap/settings", "secret/token"]),
     ok("get all", &["daemonset.apps/logger", "pod/once", "service/web"]),
     ok("get cm -A --sort-by=.metadata.name", &["NAMESPACE", "DATA", "AGE", "applied", "kube-root-ca.crt"]),
@@ -85,8 +90,23 @@ pub fn run(session: &Session) {
         let said = session.call("get events").out;
         if said.contains("FailedScheduling") { Ok(()) } else { Err(said) }
     });
+    session.file("path.txt", "<{.spec.selector.matchLabels.app}>");
+    session.file("path.tmpl", "<{{.spec.selector.matchLabels.app}}>");
+    session.file("columns.txt", "WHO            OF\n.metadata.name .metadata.namespace\n");
     session.table(ROWS);
+    every_kind(session);
     watch(session);
+}
+
+/// Whatever discovery says can be listed, in the narrow form and the wide one.
+fn every_kind(session: &Session) {
+    let kinds = session.call("api-resources --verbs=list -o name").out;
+    let kinds: Vec<&str> = kinds.lines().collect();
+    assert!(kinds.len() > 25 && kinds.contains(&"endpointslices.discovery.k8s.io"), "{kinds:?}");
+    for form in ["", " -o wide", " -o yaml"] {
+        let all = session.call(&format!("get {} -A{form}", kinds.join(",")));
+        assert!(all.ok && !all.err.contains("rror"), "{form}: {}", all.err);
+    }
 }
 
 /// `get -w` shows what is there and then what comes.
