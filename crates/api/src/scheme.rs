@@ -112,6 +112,15 @@ const BASE: Resource = Resource {
 
 /// Every served resource, in the order in which discovery lists them.
 pub static RESOURCES: &[Resource] = &[
+    // Never stored: what it says is written into the Pod that it names.
+    Resource {
+        plural: "bindings",
+        singular: "binding",
+        kind: "Binding",
+        verbs: &["create"],
+        definition: "io.k8s.api.core.v1.Binding",
+        ..BASE
+    },
     Resource {
         plural: "configmaps",
         singular: "configmap",

@@ -11,7 +11,7 @@ use api::well_known::{namespace, priority};
 use futures::{StreamExt, TryStreamExt};
 use http::{HeaderMap, Method, StatusCode};
 use k8s_openapi::Metadata;
-use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -65,6 +65,9 @@ pub async fn run(server: &Arc<Inner>) -> Result<(), StartError> {
     }
     let service = own_service::service(server);
     ensure(server, ("", "v1", "services"), namespace::DEFAULT, own_service::NAME, &service).await?;
+    if let Some(pem) = &server.config.client_ca_pem {
+        trust(server, pem).await?;
+    }
     let policy = bootstrap::objects();
     // Roles before the bindings that name them.
     each(&policy.cluster_roles, |role| put_right(server, "clusterroles", role, reconcile::cluster_role))
@@ -76,6 +79,27 @@ pub async fn run(server: &Arc<Inner>) -> Result<(), StartError> {
     .await?;
     each(&policy.role_bindings, |binding| put_right(server, "rolebindings", binding, reconcile::role_binding))
         .await
+}
+
+/// Where upstream's scheduler, controllers and metrics servers read whose certificates name their callers. Other keys of it
+/// are other people's. Upstream: clusterauthenticationtrust.
+async fn trust(server: &Arc<Inner>, pem: &str) -> Result<(), StartError> {
+    const NAME: &str = "extension-apiserver-authentication";
+    const KEY: &str = "client-ca-file";
+    let Some(resource) = api::scheme::find("", "v1", "configmaps") else { return Ok(()) };
+    let key = format!("{}/{NAME}", namespace::KUBE_SYSTEM);
+    let found = server.windows.window(resource.plural).and_then(|window| window.get(&key));
+    let mut map = match &found {
+        None => ConfigMap { metadata: named(NAME), ..ConfigMap::default() },
+        Some(found) => typed(found)
+            .map_err(|source| StartError::Bootstrap { what: format!("configmaps {NAME}"), source })?,
+    };
+    let known = map.data.get_or_insert_default().insert(KEY.to_owned(), pem.to_owned());
+    if known.as_deref() == Some(pem) {
+        return Ok(());
+    }
+    let verb = if found.is_some() { "update" } else { "create" };
+    write(server, resource, verb, (namespace::KUBE_SYSTEM, NAME), &map).await
 }
 
 /// Several at once: their writes share the store's commits.

@@ -37,6 +37,7 @@ use crate::options::{self, FieldValidation};
 use crate::pipeline::{Owners, Strategy, Write};
 use crate::request::{Query, Target};
 use crate::server::Inner;
+use crate::websocket;
 use crate::window::{FreshError, PREFIX, Window};
 
 /// The subresource that is passed on with all that follows it.
@@ -93,6 +94,9 @@ impl Call {
             _ => {}
         }
         let body = std::mem::replace(request.body_mut(), body::empty());
+        if self.resource.kind == "Binding" {
+            return self.pods()?.bind(body::collect(body).await?).await;
+        }
         let storage = self.resource.storage();
         let Some(window) = self.server.windows.window(storage.plural) else {
             return self.review(body::collect(body).await?);
@@ -104,6 +108,9 @@ impl Call {
         {
             return match target.verb {
                 "list" => stored.list().await,
+                "watch" if websocket::is_asked_for(&self.headers) => {
+                    watch::socket::over(&mut request, stored.watch().await?)
+                }
                 "watch" => stored.watch().await,
                 _ => stored.get().await,
             };
@@ -123,6 +130,15 @@ impl Call {
                 _ => Err(ApiError::method_not_allowed()),
             },
         }
+    }
+
+    /// The Pods of the namespace, for what is asked of them under another name.
+    fn pods(&self) -> Result<Stored<'_>, ApiError> {
+        let pods = api::scheme::find("", "v1", "pods").ok_or_else(ApiError::unknown_path)?;
+        let window = self.server.windows.window(pods.plural).ok_or_else(ApiError::unknown_path)?;
+        let strategy = kinds::strategy(pods).ok_or_else(ApiError::unknown_path)?;
+        let shape = Shape::new(self.resource, &self.headers, &self.query, self.now())?;
+        Ok(Stored { call: self, resource: pods, strategy, window, shape })
     }
 
     /// 404 and 405, as upstream's routes would answer.
@@ -174,8 +190,12 @@ impl Call {
             .unwrap_or_default()
     }
 
+    /// Each text is told once, however often a write is tried.
     pub fn warn(&self, text: String) {
-        self.warnings.lock().push(text);
+        let mut warnings = self.warnings.lock();
+        if !warnings.contains(&text) {
+            warnings.push(text);
+        }
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! JSON, YAML or Kubernetes' protobuf; fields that the kind does not have and fields that stand twice are found on the
 //! way and refused, told as warnings or ignored, as the client asked (`fieldValidation`). Texts follow upstream's decoder.
-//! How deep a body may nest is bounded by the parsers: 128 levels of JSON, serde-saphyr's default budget for YAML.
+//! How deep JSON may nest says [`depth`]; of YAML, serde-saphyr's default budget.
 
 pub mod configuration;
+pub mod depth;
 mod duplicates;
 mod mismatch;
+pub mod syntax;
 
 use api::scheme::Resource;
 use bytes::Bytes;
@@ -42,6 +44,9 @@ impl Payload {
         let content_type = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media_type = content_type.unwrap_or("application/json").split(';').next().unwrap_or("").trim();
         match media_type {
+            "application/json" | "" | "*/*" if depth::exceeds(&body) => {
+                Err(unrecognized(kind, &format!("json parse error: {}", depth::EXCEEDED), &body))
+            }
             "application/json" | "" | "*/*" => Ok(Payload::Json(body)),
             "application/yaml" => {
                 let value = serde_saphyr::from_slice::<Value>(&body)
@@ -58,7 +63,7 @@ impl Payload {
     pub fn type_meta(&self, kind: &str) -> Result<TypeMeta, ApiError> {
         match self {
             Payload::Json(bytes) => serde_json::from_slice(bytes)
-                .map_err(|error| unrecognized(kind, &format!("json parse error: {error}"), bytes)),
+                .map_err(|error| unrecognized(kind, &no_type_meta(&error, bytes), bytes)),
             Payload::Value(value) => TypeMeta::deserialize(value)
                 .map_err(|error| unrecognized(kind, &format!("json parse error: {error}"), b"")),
         }
@@ -66,8 +71,9 @@ impl Payload {
 
     pub fn into_value(self, kind: &str) -> Result<Value, ApiError> {
         match self {
-            Payload::Json(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|error| unrecognized(kind, &format!("json parse error: {error}"), &bytes)),
+            Payload::Json(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+                unrecognized(kind, &format!("json parse error: {}", syntax::told(&error, &bytes)), &bytes)
+            }),
             Payload::Value(value) => Ok(value),
         }
     }
@@ -102,9 +108,33 @@ fn unrecognized(kind: &str, why: &str, body: &[u8]) -> ApiError {
     ))
 }
 
+/// Why a body does not say what it is, as upstream's decoder of nothing but kind and version.
+fn no_type_meta(error: &serde_json::Error, body: &[u8]) -> String {
+    const GO: &str = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+    let told = match depth::outline(body) {
+        Some(Value::Object(fields)) => {
+            let wrong = ["apiVersion", "kind"].into_iter().find_map(|field| {
+                let word = fields.get(field).filter(|value| !value.is_string() && !value.is_null());
+                word.map(|value| (field, mismatch::word(value)))
+            });
+            wrong.map(|(field, word)| {
+                format!("json: cannot unmarshal {word} into Go struct field .{field} of type string")
+            })
+        }
+        Some(other) => {
+            Some(format!("json: cannot unmarshal {} into Go value of type {GO}", mismatch::word(&other)))
+        }
+        None => None,
+    };
+    format!("json parse error: {}", told.unwrap_or_else(|| syntax::told(error, body)))
+}
+
 /// The parser's first line: what follows shows the place in the text.
 fn yaml_error(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
+    if line.ends_with("recursion limit exceeded") {
+        return format!("yaml: {}", depth::EXCEEDED);
+    }
     format!("yaml: {}", line.strip_prefix("error: ").unwrap_or(line))
 }
 
@@ -163,12 +193,15 @@ fn mistyped(payload: &Payload, resource: &Resource, error: &serde_json::Error) -
     let body = match payload {
         Payload::Value(value) => Some(value),
         Payload::Json(bytes) => {
-            parsed = serde_json::from_slice(bytes).ok();
+            parsed = depth::outline(bytes);
             parsed.as_ref()
         }
     };
     let told = body.and_then(|body| mismatch::told(resource.definition, body));
-    told.unwrap_or_else(|| format!("json: {error}"))
+    told.unwrap_or_else(|| match payload {
+        Payload::Json(bytes) => syntax::told(error, bytes),
+        Payload::Value(_) => format!("json: {error}"),
+    })
 }
 
 fn ignored<'de, D: Deserializer<'de>, T: Deserialize<'de>>(

@@ -4,7 +4,7 @@
 //! ([`NodeCall`]) and passes everything on: bodies are streamed, and after a 101 the two connections are
 //! joined byte by byte, so SPDY and the runtimes' WebSocket protocols are spoken between the client and the container
 //! runtime alone. What runtimes do not speak is translated here: v5 WebSockets ([`channels`]), SPDY inside a WebSocket
-//! ([`spdy_tunnel`]), logs as WebSocket messages ([`log_messages`]). One connection a request: they are few, long, and most of
+//! ([`spdy_tunnel`]), logs as WebSocket messages ([`messages`]). One connection a request: they are few, long, and most of
 //! them end in an upgrade. It does not know which Pod is where, nor who may ask, nor how a failure before the handshake is told:
 //! it names it ([`NodeProxyError`]). Matches upstream's UpgradeAwareHandler, StreamTranslatorHandler and TunnelingHandler.
 
@@ -13,7 +13,7 @@ mod channels;
 mod dial;
 mod error;
 mod idle;
-mod log_messages;
+pub mod messages;
 mod spdy_tunnel;
 mod upgrade;
 
@@ -201,7 +201,7 @@ impl NodeProxy {
         request: Request<Body>,
     ) -> Result<Response<Body>, NodeProxyError> {
         let offered: Vec<String> = websocket::offered(request.headers()).map(str::to_owned).collect();
-        let Some((protocol, encoding)) = log_messages::choose(offered.iter().map(String::as_str)) else {
+        let Some((protocol, encoding)) = messages::choose(offered.iter().map(String::as_str)) else {
             return Err(NodeProxyError::WebSocketProtocol { offered });
         };
         let accepted = websocket::accept(request.headers(), protocol)?;
@@ -212,7 +212,7 @@ impl NodeProxy {
             return Ok(passed_on(answer, permit));
         }
         let log = body::boxed(answer.into_body());
-        self.spawn(client, permit, move |client| log_messages::serve(client, log, encoding));
+        self.spawn(client, permit, move |client| messages::serve(client, log, encoding));
         Ok(accepted)
     }
 

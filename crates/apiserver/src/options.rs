@@ -317,6 +317,8 @@ pub struct Deletion {
     pub resource_version: Option<String>,
     /// Nothing if the client leaves it to the kind's default.
     pub propagation: Option<Propagation>,
+    /// The client asked for dependents to go first, or (in the words of before 1.9) not to be left.
+    pub waits: bool,
     pub persistence: Persistence,
 }
 
@@ -357,11 +359,13 @@ impl Deletion {
             return Err(ApiError::invalid("meta.k8s.io", "DeleteOptions", "", &errors));
         }
         let preconditions = options.preconditions.unwrap_or_default();
+        let waits = propagation == Some(Propagation::Foreground) || options.orphan_dependents == Some(false);
         Ok(Deletion {
             grace_seconds: options.grace_period_seconds,
             uid: preconditions.uid,
             resource_version: preconditions.resource_version,
             propagation,
+            waits,
             persistence,
         })
     }

@@ -10,6 +10,7 @@ use crate::compress;
 use crate::discovery::{self, Document};
 use crate::error::ApiError;
 use crate::openapi;
+use crate::pretty;
 use crate::request::Query;
 use crate::server::Inner;
 
@@ -51,7 +52,10 @@ pub async fn answer(
             paths.sort_unstable();
             answer::json_response(StatusCode::OK, &json!({ "paths": paths }))
         }
-        "/version" | "/version/" => answer::json_response(StatusCode::OK, &version()),
+        // Upstream indents it for everybody.
+        "/version" | "/version/" => {
+            Ok(pretty::indented(answer::json_response(StatusCode::OK, &version())?).await)
+        }
         "/.well-known/openid-configuration" => {
             answer::json_response(StatusCode::OK, &server.issuer.discovery())
         }

@@ -17,7 +17,7 @@ use crate::error::ApiError;
 use crate::limits::URL_BYTES_MAX;
 use crate::request::{self, Asked, Query, Target};
 use crate::server::Inner;
-use crate::{answer, authenticate, compress, impersonate, paths};
+use crate::{answer, authenticate, compress, impersonate, paths, pretty};
 
 /// Warning headers of one answer at most: upstream truncates as well.
 const WARNINGS_MAX: usize = 64;
@@ -28,9 +28,14 @@ pub async fn handle(server: Arc<Inner>, request: Request<Body>) -> Response<Body
     let warnings = Arc::new(Mutex::new(Vec::new()));
     let audit_id = audit_id(request.headers());
     let accepts_gzip = compress::is_accepted(request.headers());
-    let mut counted = ("", String::new());
-    let answered = dispatch(&server, request, &warnings, &mut counted).await;
+    let for_people = pretty::is_wanted(request.uri(), request.headers());
+    let mut seen = Seen::default();
+    let answered = dispatch(&server, request, &warnings, &mut seen).await;
+    let foreign = seen.foreign && answered.is_ok();
     let mut response = answered.unwrap_or_else(ApiError::into_response);
+    if for_people && !foreign {
+        response = pretty::indented(response).await;
+    }
     if accepts_gzip {
         response = compress::if_large(response).await;
     }
@@ -49,17 +54,25 @@ pub async fn handle(server: Arc<Inner>, request: Request<Body>) -> Response<Body
             headers.append(header::WARNING, value);
         }
     }
-    let (verb, resource) = counted;
-    let key = (verb, resource, response.status().as_u16());
+    let key = (seen.verb, seen.resource, response.status().as_u16());
     *server.counted.lock().entry(key).or_default() += 1;
     response
+}
+
+/// What became known of a request on its way.
+#[derive(Default)]
+struct Seen {
+    verb: &'static str,
+    resource: String,
+    /// The answer is a node's, a Pod's, or a document that is kept by its hash: it is passed on as it is.
+    foreign: bool,
 }
 
 async fn dispatch(
     server: &Arc<Inner>,
     mut request: Request<Body>,
     warnings: &Arc<Mutex<Vec<String>>>,
-    counted: &mut (&'static str, String),
+    seen: &mut Seen,
 ) -> Result<Response<Body>, ApiError> {
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     if target.len() > URL_BYTES_MAX {
@@ -73,6 +86,7 @@ async fn dispatch(
         Asked::Path { verb } => {
             let asked = Attributes { user, verb, path: path.clone(), ..Attributes::default() };
             authorize(server, &asked)?;
+            seen.foreign = path.starts_with("/openapi/");
             paths::answer(server, request.method(), &path, &query, request.headers()).await
         }
         Asked::Resource(target) => {
@@ -83,10 +97,11 @@ async fn dispatch(
             }
             let resource = api::scheme::find(&target.group, &target.version, &target.resource)
                 .ok_or_else(ApiError::unknown_path)?;
-            *counted = (target.verb, resource.plural.to_owned());
+            (seen.verb, seen.resource) = (target.verb, resource.plural.to_owned());
             // A stream belongs to its node and is bounded there; a watch that has begun holds nothing but its cursor.
             let streams =
                 matches!(target.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy");
+            seen.foreign = streams;
             let _seat = match streams {
                 true => None,
                 false => {

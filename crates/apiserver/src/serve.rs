@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::access::User;
 use crate::access::authn::user_from_certificate;
 use crate::keep_alive;
+use crate::leftover;
 use crate::limits::{CONNECTIONS_MAX, DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, HEADER_TIMEOUT, STRANGERS_MAX};
 use crate::pki::tls::{Peer, ServerTls};
 use crate::server::Server;
@@ -120,7 +121,20 @@ impl Server {
                 request.extensions_mut().insert(UnknownCertificate);
             }
             let mut service = service.clone();
-            tower::Service::call(&mut service, request)
+            let (answer, left) = if leftover::may_be(request.headers(), request.body()) {
+                let (head, body) = request.into_parts();
+                let (body, left) = leftover::lend(body);
+                (tower::Service::call(&mut service, http::Request::from_parts(head, body)), Some(left))
+            } else {
+                (tower::Service::call(&mut service, request), None)
+            };
+            async move {
+                let answer = answer.await;
+                if let Some(left) = left {
+                    left.read_away().await;
+                }
+                answer
+            }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);

@@ -42,6 +42,8 @@ pub struct Config {
     pub metrics: Option<Metrics>,
     /// Where Services get their addresses from.
     pub service_range: ServiceRange,
+    /// The CA whose certificates name clients, as PEM: what servers that ask this one about their callers are to trust.
+    pub client_ca_pem: Option<String>,
     /// Where Pods and nodes reach this server; without it the Service `kubernetes` leads nowhere.
     pub advertised: Option<SocketAddr>,
 }
@@ -55,6 +57,7 @@ impl Config {
             issuer: None,
             metrics: None,
             service_range: ServiceRange::usual(),
+            client_ca_pem: None,
             advertised: None,
         }
     }

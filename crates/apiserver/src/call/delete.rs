@@ -36,7 +36,11 @@ impl Stored<'_> {
         let deletion = self.read_deletion(body)?;
         let name = self.call.target.name.as_str();
         match self.delete_one(name, &deletion).await? {
-            Remains::Ending(object) => self.object_answer(StatusCode::OK, &object),
+            Remains::Ending(object) => {
+                // COMPAT(v1): of all else that ends later 200 is said, as it always was.
+                let code = if deletion.waits { StatusCode::ACCEPTED } else { StatusCode::OK };
+                self.object_answer(code, &object)
+            }
             // Upstream answers with the object for these kinds, with a Status for the others.
             Remains::Gone(object) if matches!(self.resource.plural, "pods" | "serviceaccounts") => {
                 self.object_answer(StatusCode::OK, &object)

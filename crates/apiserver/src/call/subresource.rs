@@ -28,17 +28,27 @@ pub(super) fn body_kind(group: &'static str, kind: &'static str) -> api::scheme:
 }
 
 impl Stored<'_> {
-    /// The scheduler's word: the pod is on that node.
+    /// The scheduler's word: the pod is on that node. Of pods/binding, and of bindings, whose body alone names the pod.
     pub(super) async fn bind(&self, body: Bytes) -> Result<Response<Body>, ApiError> {
         let options = WriteOptions::parse(&self.call.query, "CreateOptions")?;
         let payload = Payload::read(&self.call.headers, body, "Binding")?;
         let described = body_kind("", "Binding");
         let binding: Binding =
             decode(&payload, &described, options.field_validation, &mut |text| self.call.warn(text))?;
-        let name = self.call.target.name.as_str();
         let given = binding.metadata.name.as_deref().unwrap_or_default();
-        if !given.is_empty() && given != name {
-            return Err(ApiError::bad_request("name in URL does not match name in Binding object"));
+        let name = match self.call.target.name.as_str() {
+            "" if given.is_empty() => return Err(ApiError::bad_request("Name parameter required.")),
+            "" => given,
+            name if given.is_empty() || given == name => name,
+            _ => {
+                return Err(ApiError::bad_request("name in URL does not match name in Binding object"));
+            }
+        };
+        let namespace = binding.metadata.namespace.as_deref().unwrap_or_default();
+        if !namespace.is_empty() && namespace != self.namespace() {
+            return Err(ApiError::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
         }
         let target = Path::new("target");
         let mut errors = Vec::new();
@@ -53,7 +63,9 @@ impl Stored<'_> {
             return Err(ApiError::invalid("", "Binding", name, &errors));
         }
         for _ in 0..CONFLICT_TRIES_MAX {
-            let current = self.current(name).await?;
+            self.fresh().await?;
+            let current = self.window.get(&self.key(name));
+            let current = current.ok_or_else(|| ApiError::not_found(self.resource, name))?;
             let asked_uid = binding.metadata.uid.as_deref().unwrap_or_default();
             if !asked_uid.is_empty() && asked_uid != current.header.uid() {
                 let why = format!(

@@ -4,6 +4,7 @@
 //! `apiserver/pkg/storage/cacher/cache_watcher.go` for what a change looks like through a selector.
 
 mod open;
+pub mod socket;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

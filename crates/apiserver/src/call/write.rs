@@ -12,7 +12,7 @@ use store::{Expect, Revision};
 use super::{Committed, Stored};
 use crate::admission::service_account;
 use crate::body::Body;
-use crate::decode::Payload;
+use crate::decode::{Payload, syntax};
 use crate::error::ApiError;
 use crate::kinds::Part;
 use crate::legacy;
@@ -147,7 +147,8 @@ impl Stored<'_> {
         };
         let options = WriteOptions::parse(&self.call.query, "PatchOptions")?;
         let document: Value = serde_json::from_slice(&body)
-            .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
+            .map_err(|error| syntax::told(&error, &body))
+            .map_err(|text| ApiError::bad_request(format!("error decoding patch: {text}")))?;
         let name = self.call.target.name.as_str();
         let mut validation = options.field_validation;
         for _ in 0..CONFLICT_TRIES_MAX {

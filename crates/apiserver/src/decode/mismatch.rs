@@ -169,7 +169,7 @@ impl<'a> Walk<'a> {
 }
 
 /// What a value is, in the decoder's words.
-fn word(value: &Value) -> &'static str {
+pub(super) fn word(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",

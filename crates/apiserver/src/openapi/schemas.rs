@@ -55,7 +55,6 @@ pub(super) fn all() -> Schemas {
         }),
     );
     mark(&mut schemas, STATUS, &[("", "v1", "Status")]);
-    mark(&mut schemas, "io.k8s.api.core.v1.Binding", &[("", "v1", "Binding")]);
     let tokens = ("authentication.k8s.io", "v1", "TokenRequest");
     mark(&mut schemas, "io.k8s.api.authentication.v1.TokenRequest", &[tokens]);
     mark(&mut schemas, "io.k8s.api.policy.v1.Eviction", &[("policy", "v1", "Eviction")]);

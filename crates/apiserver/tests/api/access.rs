@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use apiserver::access::User;
+use process::SystemClock;
 use serde_json::json;
+use store::Store;
 use store::memory::MemoryStore;
 
 use crate::world::World;
@@ -108,6 +110,25 @@ async fn nobody_grants_what_they_do_not_hold() {
         403
     );
     assert_eq!(eve.post(&format!("{group}/rolebindings"), binding("b", "bob", "view")).await.status, 201);
+}
+
+#[tokio::test]
+async fn callers_of_other_servers_are_named_by_the_clusters_ca() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let start = async |pem: &str| {
+        let config = apiserver::Config {
+            client_ca_pem: Some(pem.to_owned()),
+            ..apiserver::Config::new(SystemClock::shared())
+        };
+        let server = apiserver::Server::new(Arc::clone(&store), config).await.unwrap();
+        World { server, user: User::admin() }
+    };
+    let map = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
+    let world = start("one").await;
+    assert_eq!(world.get(map).await.json()["data"], json!({"client-ca-file": "one"}));
+    world.merge(map, json!({"data": {"mine": "kept"}})).await;
+    let again = start("two").await;
+    assert_eq!(again.get(map).await.json()["data"], json!({"client-ca-file": "two", "mine": "kept"}));
 }
 
 #[tokio::test]

@@ -480,4 +480,34 @@ async fn finalizers_are_a_set_and_owner_references_go_by_uid() {
     assert!(owners(&both)[1].contains(r#""f:finalizers":{"v:\"x.io/c\"":{}}"#), "{:?}", owners(&both));
     let left = apply(&world, &url, "one", with(json!(["x.io/b"]))).await.json();
     assert_eq!(left["metadata"]["finalizers"], json!(["x.io/b", "x.io/c"]));
+
+    let owned = |owners: &[(&str, &str)]| {
+        let owner = |(uid, name): &(&str, &str)| json!({"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uid});
+        let mut config = map(json!({}));
+        config["metadata"]["name"] = json!("b");
+        config["metadata"]["ownerReferences"] = owners.iter().map(owner).collect();
+        config
+    };
+    let names = |object: &Value| -> Vec<String> {
+        let owners = object["metadata"]["ownerReferences"].as_array().unwrap().iter();
+        owners.map(|owner| owner["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let url = format!("{MAPS}/b");
+    apply(&world, &url, "one", owned(&[("u1", "first"), ("u2", "second")])).await;
+    let both = apply(&world, &url, "two", owned(&[("u3", "third")])).await.json();
+    assert_eq!(names(&both), ["first", "second", "third"], "another uid is another owner");
+    assert!(
+        owners(&both)[1].contains(r#""f:ownerReferences":{"k:{\"uid\":\"u3\"}":{}}"#),
+        "an owner is owned as a whole: {:?}",
+        owners(&both)
+    );
+    let renamed = apply(&world, &url, "two", owned(&[("u3", "third"), ("u2", "other")])).await;
+    assert_eq!(
+        renamed.said(),
+        "409 Conflict: Apply failed with 1 conflict: conflict with \"one\": .metadata.ownerReferences[uid=\"u2\"]"
+    );
+    let left = apply(&world, &url, "one", owned(&[("u2", "second")])).await.json();
+    assert_eq!(names(&left), ["second", "third"]);
+    let twice = apply(&world, &url, "one", owned(&[("u2", "second"), ("u2", "second")])).await.said();
+    assert!(twice.ends_with(".metadata.ownerReferences: duplicate entries for key [uid=\"u2\"]"), "{twice}");
 }

@@ -85,11 +85,12 @@ async fn precondition_that_does_not_hold_is_a_conflict() {
 #[tokio::test]
 async fn propagation_stands_in_finalizers() {
     let world = World::new().await;
-    for (policy, finalizer) in [("Foreground", "foregroundDeletion"), ("Orphan", "orphan")] {
+    for (policy, finalizer, code) in [("Foreground", "foregroundDeletion", 202), ("Orphan", "orphan", 200)] {
         world.post(MAPS, json!({"metadata": {"name": "a"}})).await;
         let url = format!("{MAPS}/a");
-        let marked = world.delete(&format!("{url}?propagationPolicy={policy}")).await.json();
-        assert_eq!(marked["metadata"]["finalizers"], json!([finalizer]));
+        let marked = world.delete(&format!("{url}?propagationPolicy={policy}")).await;
+        assert_eq!(marked.status, code, "{policy}");
+        assert_eq!(marked.json()["metadata"]["finalizers"], json!([finalizer]));
         world.merge(&url, json!({"metadata": {"finalizers": []}})).await;
         assert_eq!(world.get(&url).await.status, 404);
     }

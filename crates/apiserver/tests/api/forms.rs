@@ -151,3 +151,36 @@ async fn a_schema_asked_for_by_its_hash_may_be_kept_and_an_old_hash_leads_to_it(
     let old = world.get("/openapi/v3/apis/apps/v1?hash=OLD").await;
     assert_eq!((old.status.as_u16(), old.headers["location"].to_str().unwrap()), (301, url.as_str()));
 }
+
+#[tokio::test]
+async fn answers_to_people_are_indented_and_to_programs_compact() {
+    let world = World::new().await;
+    let ask = async |url: &str, agent: &'static str| {
+        let request =
+            http::Request::get(url).header("user-agent", agent).body(apiserver::body::empty()).unwrap();
+        let answer = world.send(request).await;
+        String::from_utf8(answer.body.to_vec()).unwrap()
+    };
+    let namespace = "/api/v1/namespaces/default";
+    for (url, agent, indented) in [
+        (namespace.to_owned(), "curl/7.88.1", true),
+        (namespace.to_owned(), "kubectl/v1.35.0", false),
+        (format!("{namespace}?pretty=true"), "kubectl/v1.35.0", true),
+        (format!("{namespace}?pretty=0"), "curl/7.88.1", false),
+        ("/api/v1/namespaces".to_owned(), "Wget/1.21", true),
+        ("/api/v1/namespaces/none".to_owned(), "curl/7.88.1", true),
+        ("/apis".to_owned(), "Mozilla/5.0 (X11)", true),
+        ("/openapi/v3/api/v1".to_owned(), "curl/7.88.1", false),
+        ("/version".to_owned(), "kubectl/v1.35.0", true),
+    ] {
+        let text = ask(&url, agent).await;
+        assert_eq!(text.starts_with("{\n  \""), indented, "{url} {agent}: {text:.80}");
+        assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{url}: {text}");
+    }
+    let watch = ask("/api/v1/namespaces?watch=1&timeoutSeconds=1", "curl/7.88.1").await;
+    assert_eq!(
+        watch.lines().next().map(|line| line.starts_with("{\"type\":\"ADDED\"")),
+        Some(true),
+        "{watch}"
+    );
+}

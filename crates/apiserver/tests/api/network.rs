@@ -5,10 +5,12 @@ use std::sync::Arc;
 use apiserver::pki::{Identity, Pki, ServingNames, tls};
 use bytes::Bytes;
 use http::Request;
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use process::Shutdown;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::world::{DEADLINE, World};
@@ -74,6 +76,97 @@ async fn certificates_subject_is_the_user_over_both_http_versions() {
     tokio::spawn(connection);
     let url = format!("https://127.0.0.1:{}/api/v1/namespaces", network.port);
     assert_eq!(sender.send_request(get(&url)).await.unwrap().status(), 200);
+}
+
+/// Old curls drop the answer of a stream that is reset behind it, as HTTP/2 does where the body was not read.
+#[tokio::test]
+async fn refusal_over_http_2_is_sent_when_the_small_body_has_come() {
+    let world = World::new().await;
+    let network = Network::open(&world).await;
+    let stream = TokioIo::new(network.connect(b"h2").await);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    let url = |path: &str| format!("https://127.0.0.1:{}{path}", network.port);
+    for (method, path, status) in [
+        ("PATCH", "/api/v1/namespaces/default/configmaps", 405),
+        ("POST", "/api/v1/namespaces/default/none", 404),
+        ("POST", "/version", 405),
+    ] {
+        let (pieces, body) = futures::channel::mpsc::unbounded();
+        let body = StreamBody::new(body).boxed_unsync();
+        let request = Request::builder().method(method).uri(url(path)).body(body).unwrap();
+        let mut refused = std::pin::pin!(sender.clone().send_request(request));
+        for _ in 0..10 {
+            let other = Request::get(url("/livez")).body(Empty::new().boxed_unsync()).unwrap();
+            tokio::select! {
+                biased;
+                early = &mut refused => panic!("answered before its body: {early:?}"),
+                answered = sender.send_request(other) => drop(answered.unwrap().into_body().collect().await),
+            }
+        }
+        pieces.unbounded_send(Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from("{}")))).unwrap();
+        drop(pieces);
+        let answer = tokio::time::timeout(DEADLINE, refused).await.unwrap().unwrap();
+        assert_eq!(answer.status(), status, "{method} {path}");
+    }
+}
+
+/// The next frame of a server: its opcode and payload.
+async fn frame(from: &mut (impl AsyncRead + Unpin)) -> (u8, Vec<u8>) {
+    let opcode = from.read_u8().await.unwrap() & 0x0f;
+    let length = match from.read_u8().await.unwrap() {
+        126 => usize::from(from.read_u16().await.unwrap()),
+        127 => usize::try_from(from.read_u64().await.unwrap()).unwrap(),
+        short => usize::from(short),
+    };
+    let mut payload = vec![0; length];
+    from.read_exact(&mut payload).await.unwrap();
+    (opcode, payload)
+}
+
+#[tokio::test]
+async fn watch_over_websocket_sends_each_event_as_a_text_message() {
+    let world = World::new().await;
+    let network = Network::open(&world).await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    for name in ["a", "b"] {
+        assert_eq!(world.post(maps, json!({"metadata": {"name": name}})).await.status, 201);
+    }
+    let stream = TokioIo::new(network.connect(b"http/1.1").await);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+    tokio::spawn(connection.with_upgrades());
+    let asked = |url: String| {
+        Request::get(url)
+            .header("host", "127.0.0.1")
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .header("sec-websocket-version", "13")
+            .body(Empty::<Bytes>::new())
+            .unwrap()
+    };
+    let refused = sender.send_request(asked(format!("{maps}?watch=1&resourceVersion=x"))).await.unwrap();
+    assert_eq!(refused.status(), 400, "what is wrong with a watch is told before it begins");
+    refused.into_body().collect().await.unwrap();
+    let mut answer = sender.send_request(asked(format!("{maps}?watch=1"))).await.unwrap();
+    assert_eq!(answer.status(), 101);
+    let mut socket = TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap());
+    let mut event = async || {
+        let (opcode, payload) = frame(&mut socket).await;
+        assert_eq!(opcode, 1, "a text");
+        let event: Value = serde_json::from_slice(&payload).unwrap();
+        format!(
+            "{} {}",
+            event["type"].as_str().unwrap(),
+            event["object"]["metadata"]["name"].as_str().unwrap()
+        )
+    };
+    assert_eq!((event().await.as_str(), event().await.as_str()), ("ADDED a", "ADDED b"));
+    world.delete(&format!("{maps}/a")).await;
+    assert_eq!(event().await, "DELETED a");
+    network.shutdown.trigger();
+    assert_eq!(frame(&mut socket).await.0, 8, "it closes with the server");
 }
 
 #[tokio::test]

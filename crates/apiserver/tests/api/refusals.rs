@@ -110,7 +110,7 @@ async fn refusals_have_upstreams_reasons_and_words() {
             MAPS,
             json_type,
             "{\"metadata\":".into(),
-            "400 BadRequest: the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: EOF while parsing a value at line 1 column 12 (7b226d65746164617461223a)",
+            "400 BadRequest: the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: unexpected end of JSON input (7b226d65746164617461223a)",
         ),
         (
             "POST",
@@ -215,8 +215,54 @@ async fn body_over_the_limit_is_413() {
 #[tokio::test]
 async fn deep_nesting_and_foreign_accepts_are_refused() {
     let world = World::new().await;
-    let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
-    assert_eq!(world.ask("POST", MAPS, "application/json", deep).await.status, 400);
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let map = |field: &str, levels: usize| {
+        format!(
+            r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"m"}},"{field}":{}}}"#,
+            deep(levels)
+        )
+    };
+    let cannot = "400 BadRequest: ConfigMap in version \"v1\" cannot be handled as a ConfigMap: ";
+    let unrecognized = "400 BadRequest: the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; ";
+    let revision = "/apis/apps/v1/namespaces/default/controllerrevisions";
+    let data = format!(r#"{{"metadata":{{"name":"r"}},"revision":1,"data":{}}}"#, deep(200));
+    for (url, body, begins) in [
+        (
+            MAPS,
+            map("data", 9_000),
+            format!("{cannot}json: cannot unmarshal array into Go struct field ConfigMap.data of type map[string]string"),
+        ),
+        (MAPS, map("data", 10_000), format!("{unrecognized}json parse error: exceeded max depth (7b2261706956")),
+        (MAPS, map("none", 10_000), format!("{unrecognized}json parse error: exceeded max depth (7b2261706956")),
+        (
+            MAPS,
+            deep(5_000),
+            format!("{unrecognized}json parse error: json: cannot unmarshal array into Go value of type struct {{ APIVersion"),
+        ),
+        (MAPS, "{".to_owned(), format!("{unrecognized}json parse error: unexpected end of JSON input (7b)")),
+        (
+            MAPS,
+            r#"{"kind":5}"#.to_owned(),
+            format!("{unrecognized}json parse error: json: cannot unmarshal number into Go struct field .kind of type string"),
+        ),
+        (
+            MAPS,
+            r#"{"metadata":{"name":"a"},"data":{"a":tru}}"#.to_owned(),
+            format!("{unrecognized}json parse error: invalid character '}}' in literal true (expecting 'e')"),
+        ),
+        (revision, data, "400 BadRequest: ControllerRevision in version \"v1\" cannot be handled as a ControllerRevision: exceeded max depth".to_owned()),
+    ] {
+        let said = world.ask("POST", url, "application/json", body).await.said();
+        assert!(said.starts_with(&begins), "{said}");
+    }
+    let ignored = world.ask("POST", MAPS, "application/json", map("none", 9_000)).await;
+    assert_eq!(
+        (ignored.status.as_u16(), ignored.warnings()),
+        (201, vec!["299 - \"unknown field \\\"none\\\"\"".to_owned()])
+    );
+    let patch = format!(r#"{{"data":{}}}"#, deep(200));
+    let said = world.ask("PATCH", &format!("{MAPS}/m"), "application/merge-patch+json", patch).await.said();
+    assert_eq!(said, "400 BadRequest: error decoding patch: exceeded max depth");
     let request =
         http::Request::get(MAPS).header("accept", "text/html").body(apiserver::body::empty()).unwrap();
     assert_eq!(

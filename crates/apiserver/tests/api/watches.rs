@@ -148,6 +148,48 @@ async fn bound_pod_enters_its_nodes_watch() {
     );
 }
 
+/// As old schedulers bind, whose body alone says which Pod it is.
+#[tokio::test]
+async fn pod_is_bound_through_bindings_too() {
+    let world = World::new().await;
+    let (pods, bindings) = ("/api/v1/namespaces/default/pods", "/api/v1/namespaces/default/bindings");
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    assert_eq!(world.post(pods, pod).await.status, 201);
+    let binding = |name: &str, namespace: &str| json!({"metadata": {"name": name, "namespace": namespace}, "target": {"kind": "Node", "name": "n1"}});
+    for (url, body, said) in [
+        (bindings, binding("", ""), "400 BadRequest: Name parameter required."),
+        (bindings, binding("q", ""), "404 NotFound: pods \"q\" not found"),
+        (
+            bindings,
+            binding("p", "other"),
+            "400 BadRequest: the namespace of the provided object does not match the namespace sent on the request",
+        ),
+        (
+            &format!("{pods}/p/binding"),
+            binding("q", ""),
+            "400 BadRequest: name in URL does not match name in Binding object",
+        ),
+        (
+            bindings,
+            json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": ""}}),
+            "422 Invalid: Binding \"p\" is invalid: target.name: Required value",
+        ),
+    ] {
+        assert_eq!(world.post(url, body).await.said(), said);
+    }
+    let bound = world.post(bindings, binding("p", "default")).await;
+    assert_eq!((bound.status.as_u16(), &bound.json()["status"]), (201, &json!("Success")));
+    assert_eq!(world.get(&format!("{pods}/p")).await.json()["spec"]["nodeName"], "n1");
+    assert_eq!(
+        world.get(bindings).await.said(),
+        "405 MethodNotAllowed: the server does not allow this method on the requested resource"
+    );
+    let resources = world.get("/api/v1").await.json();
+    let found =
+        resources["resources"].as_array().unwrap().iter().find(|one| one["name"] == "bindings").unwrap();
+    assert_eq!((&found["kind"], &found["verbs"]), (&json!("Binding"), &json!(["create"])));
+}
+
 /// sendInitialEvents × resourceVersion × allowWatchBookmarks: what a watch says first.
 #[tokio::test]
 async fn initial_events_end_with_a_marked_bookmark() {

@@ -56,6 +56,7 @@ pub async fn start(
         issuer: Some(Arc::new(issuer(&pki, node_ip, address.port())?)),
         metrics: Some(metrics.clone()),
         service_range,
+        client_ca_pem: Some(pki.ca_pem().to_owned()),
         advertised: Some(SocketAddr::new(reached_at, address.port())),
         ..apiserver::Config::new(SystemClock::shared())
     };

@@ -1,7 +1,7 @@
-//! A log as WebSocket messages: each piece that comes from the node is one.
+//! A body as WebSocket messages: each piece of a log that comes from the node, each line of a watch.
 //!
-//! Upstream: wsstream.Reader, with its protocols: binary messages, or their base64 as text for browsers that cannot read
-//! binary.
+//! Upstream: wsstream.Reader, with its protocols for logs: binary messages, or their base64 as text for browsers that
+//! cannot read binary.
 
 use std::time::Duration;
 
@@ -20,9 +20,11 @@ const BASE64: &str = "base64.binary.k8s.io";
 const FINISH_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub enum Encoding {
     Binary,
     Base64,
+    /// Each line of a piece is a text; pieces end with lines.
+    Lines,
 }
 
 /// The subprotocol to answer with and how its messages are written; nothing if none of the offered is spoken.
@@ -35,8 +37,8 @@ pub(super) fn choose<'a>(mut offered: impl Iterator<Item = &'a str>) -> Option<(
     })
 }
 
-/// Sends the log until its end, or until the client goes.
-pub(super) async fn serve<S>(client: S, mut log: Body, encoding: Encoding)
+/// Sends the body until its end, or until the client goes.
+pub async fn serve<S>(client: S, mut body: Body, encoding: Encoding)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -57,7 +59,7 @@ where
                 Ok(None) | Err(_) => return,
             },
             // A frame that has not come stays in the body.
-            frame = log.frame() => frame,
+            frame = body.frame() => frame,
             () = idle::passed(&activity, IDLE_TIMEOUT) => break,
         };
         let Some(Ok(frame)) = frame else { break };
@@ -65,6 +67,7 @@ where
         let sent = match encoding {
             Encoding::Binary => writer.send(Kind::Binary, &[&bytes]).await,
             Encoding::Base64 => writer.send(Kind::Text, &[STANDARD.encode(&bytes).as_bytes()]).await,
+            Encoding::Lines => lines(&mut writer, &bytes).await,
         };
         if sent.is_err() {
             return;
@@ -74,6 +77,16 @@ where
         let gone = async { while let Ok(Some(_)) = reader.next().await {} };
         let _ = tokio::time::timeout(FINISH_TIMEOUT, gone).await;
     }
+}
+
+async fn lines<W: AsyncWrite + Unpin>(
+    writer: &mut websocket::Writer<W>,
+    piece: &[u8],
+) -> std::io::Result<()> {
+    for line in piece.split_inclusive(|byte| *byte == b'\n') {
+        writer.send(Kind::Text, &[line]).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
