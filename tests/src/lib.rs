@@ -4,6 +4,7 @@
 //! (`EVERYNODE_BIN`), kubectl (`EVERYNODE_TOOLS`) and the images (`EVERYNODE_IMAGES`) are. Each test has its
 //! own data folder, port, node name and Pod network, and ends what it started.
 
+pub mod component;
 pub mod curl;
 pub mod etcd;
 pub mod kubectl;
@@ -14,6 +15,7 @@ pub mod wire;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+pub use component::Component;
 pub use curl::Curl;
 pub use etcd::Etcd;
 pub use kubectl::{Kubectl, Ran};

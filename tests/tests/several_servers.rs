@@ -8,7 +8,7 @@ use blackbox::{Etcd, Kubectl, Machine, SOON, eventually, everynode};
 use serde_json::Value;
 
 const NODES: u64 = 3;
-/// A lease of 15 s runs out, and the new leader fills its caches.
+/// A lease of 10 s runs out, and the new leader fills its caches.
 const TAKE_OVER: Duration = Duration::from_secs(90);
 
 fn prepared(etcd: &Etcd) -> Machine {

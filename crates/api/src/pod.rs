@@ -12,7 +12,9 @@ use crate::meta::Meta;
 use crate::well_known::{self, pod_annotation, pod_condition, pod_phase, restart_policy};
 
 pub use references::{environments, secret_names, volume_secrets};
-pub use resources::{QosClass, Resources, limits, qos_class, requests, spec_limits, spec_requests};
+pub use resources::{
+    QosClass, Resources, limits, presumed_requests, qos_class, requests, spec_limits, spec_requests,
+};
 
 /// A port of the node that a Pod occupies.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -172,7 +174,7 @@ pub fn init_containers(spec: &PodSpec) -> &[Container] {
 }
 
 /// Containers and init containers, in the order in which upstream's visitors see them: init first.
-pub fn all_containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
+pub fn all_containers(spec: &PodSpec) -> impl Iterator<Item = &Container> + Clone {
     init_containers(spec).iter().chain(&spec.containers)
 }
 

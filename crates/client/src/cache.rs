@@ -83,13 +83,21 @@ pub struct Builder<K> {
     labels: Option<String>,
     fields: Option<String>,
     indexes: Vec<(&'static str, state::IndexFn<K>)>,
+    trim: fn(&mut K),
     clock: Arc<dyn Clock>,
 }
 
 impl<K: Cached> Cache<K> {
     /// Begins the description of a cache of what `api` lists.
     pub fn builder(api: Api<K>) -> Builder<K> {
-        Builder { api, labels: None, fields: None, indexes: Vec::new(), clock: SystemClock::shared() }
+        Builder {
+            api,
+            labels: None,
+            fields: None,
+            indexes: Vec::new(),
+            trim: |_| {},
+            clock: SystemClock::shared(),
+        }
     }
 }
 
@@ -105,6 +113,14 @@ impl<K: Cached> Builder<K> {
     #[must_use]
     pub fn fields(mut self, selector: impl Into<String>) -> Self {
         self.fields = Some(selector.into());
+        self
+    }
+
+    /// Takes out of each object what nobody will ask this cache for, before it is kept. What is written back must not come
+    /// from such a cache, unless it is a patch.
+    #[must_use]
+    pub fn trim(mut self, trim: fn(&mut K)) -> Self {
+        self.trim = trim;
         self
     }
 
@@ -144,6 +160,7 @@ impl<K: Cached> Builder<K> {
             self.api,
             self.labels,
             self.fields,
+            self.trim,
             Arc::clone(&shared),
             self.clock,
             tasks.shutdown_signal().clone(),

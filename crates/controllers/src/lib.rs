@@ -1,8 +1,8 @@
 //! The controllers, one module each, over one set of shared caches.
 //!
 //! Each watches, decides from what it saw and writes through the public API; none calls another. What they share is
-//! the [`Context`]: the client, the clock and the caches of Pods, Nodes and Namespaces. Which of them run is
-//! [`Options::which`]. Upstream: kube-controller-manager.
+//! the [`Context`]: the client, the clock and the caches of Pods and Nodes, which keep what controllers ask for ([`trim`]).
+//! Which of them run is [`Options::which`]; what none of these needs is not watched. Upstream: kube-controller-manager.
 
 pub mod account_tokens;
 mod backends;
@@ -22,6 +22,7 @@ pub mod root_ca;
 mod selected;
 mod selection;
 pub mod service_account;
+mod trim;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -122,7 +123,6 @@ pub struct Context {
     pub tasks: Tasks,
     pub pods: Cache<Pod>,
     pub nodes: Cache<Node>,
-    pub namespaces: Cache<Namespace>,
 }
 
 impl Context {
@@ -133,12 +133,19 @@ impl Context {
             .index(PODS_BY_CONTROLLER, |pod| {
                 pod.controller_owner().map(|owner| owner.uid.clone()).into_iter().collect()
             })
+            .trim(trim::pod)
             .clock(Arc::clone(&clock))
             .start(&tasks);
-        let nodes = Cache::<Node>::builder(Api::all(client.clone())).clock(Arc::clone(&clock)).start(&tasks);
-        let namespaces = Cache::<Namespace>::builder(Api::all(client.clone()));
-        let namespaces = namespaces.clock(Arc::clone(&clock)).start(&tasks);
-        Context { client, clock, tasks, pods, nodes, namespaces }
+        let nodes = Cache::<Node>::builder(Api::all(client.clone()))
+            .trim(trim::node)
+            .clock(Arc::clone(&clock))
+            .start(&tasks);
+        Context { client, clock, tasks, pods, nodes }
+    }
+
+    fn all_namespaces(&self) -> Cache<Namespace> {
+        let all = Cache::<Namespace>::builder(Api::all(self.client.clone()));
+        all.clock(Arc::clone(&self.clock)).start(&self.tasks)
     }
 
     pub fn shutdown(&self) -> &Shutdown {
@@ -183,6 +190,8 @@ pub async fn run(client: Client, options: Options, shutdown: Shutdown) {
 async fn act(client: Client, options: &Options, shutdown: Shutdown) {
     let tasks = Tasks::new(shutdown.child());
     let context = Context::start(client, Arc::clone(&options.clock), tasks.clone());
+    let mut namespaces: Option<Cache<Namespace>> = None;
+    let mut all_namespaces = || namespaces.get_or_insert_with(|| context.all_namespaces()).clone();
     for controller in &options.which {
         let context = context.clone();
         match controller {
@@ -194,9 +203,15 @@ async fn act(client: Client, options: &Options, shutdown: Shutdown) {
                 tasks.supervise("node lifecycle", move || node_lifecycle::run(context.clone()));
             }
             Controller::PodGc => tasks.supervise("pod gc", move || pod_gc::run(context.clone())),
-            Controller::Namespace => tasks.supervise("namespace", move || namespace::run(context.clone())),
+            Controller::Namespace => {
+                let namespaces = all_namespaces();
+                tasks.supervise("namespace", move || namespace::run(context.clone(), namespaces.clone()));
+            }
             Controller::ServiceAccount => {
-                tasks.supervise("service account", move || service_account::run(context.clone()));
+                let namespaces = all_namespaces();
+                tasks.supervise("service account", move || {
+                    service_account::run(context.clone(), namespaces.clone())
+                });
             }
             Controller::Disruption => tasks.supervise("disruption", move || disruption::run(context.clone())),
             Controller::Endpoints => tasks.supervise("endpoints", move || endpoints::run(context.clone())),
@@ -210,7 +225,10 @@ async fn act(client: Client, options: &Options, shutdown: Shutdown) {
             }
             Controller::RootCa => {
                 let Some(pem) = options.root_ca_pem.clone() else { continue };
-                tasks.supervise("root ca", move || root_ca::run(context.clone(), pem.clone()));
+                let namespaces = all_namespaces();
+                tasks.supervise("root ca", move || {
+                    root_ca::run(context.clone(), namespaces.clone(), pem.clone())
+                });
             }
             Controller::RoleAggregation => {
                 tasks.supervise("role aggregation", move || role_aggregation::run(context.clone()));

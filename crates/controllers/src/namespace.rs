@@ -12,7 +12,7 @@ use api::meta::Meta;
 use api::well_known::finalizer;
 use client::queue::Outcome;
 use client::write::{self, Class, Expect};
-use client::{ObjectKey, WorkQueue};
+use client::{Cache, ObjectKey, WorkQueue};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, DynamicObject, ListParams, PartialObjectMetaExt, PostParams};
 use kube::core::metadata::PartialObjectMeta;
@@ -34,10 +34,10 @@ pub fn is_terminating(namespace: &Namespace) -> bool {
     namespace.is_deleting() || phase == Some("Terminating")
 }
 
-pub async fn run(context: Context) {
+pub async fn run(context: Context, all: Cache<Namespace>) {
     let queue = WorkQueue::new(context.clock.clone());
     let shutdown = context.shutdown().clone();
-    let mut namespaces = context.namespaces.subscribe();
+    let mut namespaces = all.subscribe();
     let feed = async {
         loop {
             let change = namespaces.next().await;
@@ -46,7 +46,8 @@ pub async fn run(context: Context) {
             }
         }
     };
-    let workers = (0..WORKERS).map(|_| queue.work(&shutdown, |namespace| reconcile(&context, namespace)));
+    let workers =
+        (0..WORKERS).map(|_| queue.work(&shutdown, |namespace| reconcile(&context, &all, namespace)));
     tokio::select! {
         // The workers return at shutdown, after the item in hand; the feed holds nothing.
         _ = futures::future::join_all(workers) => {}
@@ -54,8 +55,8 @@ pub async fn run(context: Context) {
     }
 }
 
-async fn reconcile(context: &Context, name: String) -> Outcome {
-    let Some(namespace) = context.namespaces.get(&ObjectKey::cluster(&name)) else { return Outcome::Done };
+async fn reconcile(context: &Context, all: &Cache<Namespace>, name: String) -> Outcome {
+    let Some(namespace) = all.get(&ObjectKey::cluster(&name)) else { return Outcome::Done };
     if !namespace.is_deleting() || !holds_finalizer(&namespace) {
         return Outcome::Done;
     }

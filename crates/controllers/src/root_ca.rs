@@ -8,7 +8,7 @@ use api::meta::Meta;
 use client::queue::Outcome;
 use client::write::{self, Class, WriteError};
 use client::{Cache, ObjectKey, WorkQueue};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 
@@ -24,7 +24,7 @@ const DESCRIPTION: (&str, &str) = (
      Kubernetes clusters.",
 );
 
-pub async fn run(context: Context, root_ca_pem: String) {
+pub async fn run(context: Context, all_namespaces: Cache<Namespace>, root_ca_pem: String) {
     let scope = context.scope();
     let context = scope.context();
     let maps = Cache::<ConfigMap>::builder(Api::all(context.client.clone()))
@@ -36,9 +36,9 @@ pub async fn run(context: Context, root_ca_pem: String) {
     tokio::select! {
         // Nothing has been begun before the caches are there.
         () = shutdown.cancelled() => return,
-        () = async { context.namespaces.synced().await; maps.synced().await; } => {}
+        () = async { all_namespaces.synced().await; maps.synced().await; } => {}
     }
-    let mut namespaces = context.namespaces.subscribe();
+    let mut namespaces = all_namespaces.subscribe();
     let mut changed_maps = maps.subscribe();
     let feed = async {
         loop {
@@ -52,13 +52,19 @@ pub async fn run(context: Context, root_ca_pem: String) {
     };
     tokio::select! {
         // `work` returns at shutdown, after the item in hand; the feed holds nothing.
-        () = queue.work(&shutdown, |namespace| reconcile(context, &maps, &root_ca_pem, namespace)) => {}
+        () = queue.work(&shutdown, |namespace| reconcile(context, &all_namespaces, &maps, &root_ca_pem, namespace)) => {}
         () = feed => {}
     }
 }
 
-async fn reconcile(context: &Context, maps: &Cache<ConfigMap>, pem: &str, namespace: String) -> Outcome {
-    let known = context.namespaces.get(&ObjectKey::cluster(&namespace));
+async fn reconcile(
+    context: &Context,
+    all_namespaces: &Cache<Namespace>,
+    maps: &Cache<ConfigMap>,
+    pem: &str,
+    namespace: String,
+) -> Outcome {
+    let known = all_namespaces.get(&ObjectKey::cluster(&namespace));
     if known.is_none_or(|namespace| is_terminating(&namespace)) {
         return Outcome::Done;
     }

@@ -7,7 +7,7 @@ use api::meta::Meta;
 use client::queue::Outcome;
 use client::write::{self, Class};
 use client::{Cache, ObjectKey, WorkQueue};
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 
@@ -16,7 +16,7 @@ use crate::namespace::is_terminating;
 
 const NAME: &str = "default";
 
-pub async fn run(context: Context) {
+pub async fn run(context: Context, all_namespaces: Cache<Namespace>) {
     let scope = context.scope();
     let context = scope.context();
     let accounts = Cache::<ServiceAccount>::builder(Api::all(context.client.clone()))
@@ -28,9 +28,9 @@ pub async fn run(context: Context) {
     tokio::select! {
         // Nothing has been begun before the caches are there.
         () = shutdown.cancelled() => return,
-        () = async { context.namespaces.synced().await; accounts.synced().await; } => {}
+        () = async { all_namespaces.synced().await; accounts.synced().await; } => {}
     }
-    let mut namespaces = context.namespaces.subscribe();
+    let mut namespaces = all_namespaces.subscribe();
     let mut changed_accounts = accounts.subscribe();
     let feed = async {
         loop {
@@ -44,13 +44,18 @@ pub async fn run(context: Context) {
     };
     tokio::select! {
         // `work` returns at shutdown, after the item in hand; the feed holds nothing.
-        () = queue.work(&shutdown, |namespace| reconcile(context, &accounts, namespace)) => {}
+        () = queue.work(&shutdown, |namespace| reconcile(context, &all_namespaces, &accounts, namespace)) => {}
         () = feed => {}
     }
 }
 
-async fn reconcile(context: &Context, accounts: &Cache<ServiceAccount>, namespace: String) -> Outcome {
-    let known = context.namespaces.get(&ObjectKey::cluster(&namespace));
+async fn reconcile(
+    context: &Context,
+    all_namespaces: &Cache<Namespace>,
+    accounts: &Cache<ServiceAccount>,
+    namespace: String,
+) -> Outcome {
+    let known = all_namespaces.get(&ObjectKey::cluster(&namespace));
     let wanted = known.is_some_and(|namespace| !is_terminating(&namespace));
     if !wanted || accounts.get(&ObjectKey::namespaced(&namespace, NAME)).is_some_and(|a| !a.is_deleting()) {
         return Outcome::Done;

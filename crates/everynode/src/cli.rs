@@ -1,5 +1,7 @@
 //! The flags as typed.
 
+mod component;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +10,8 @@ use apiserver::ServiceRange;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
+
+pub use component::{ApiArgs, ControllersArgs, ElectionArgs, SchedulerArgs};
 
 const DATA_DIR: &str = "/var/lib/everynode";
 
@@ -55,6 +59,25 @@ Examples:
   everynode agent --data-dir /var/lib/everynode                      the agent beside `everynode server` on one machine
   everynode agent --kubeconfig node.kubeconfig --node-name web-1     join the API server that the file names")]
     Agent(AgentArgs),
+    /// Run controllers alone, against any Kubernetes API
+    #[command(after_help = "\
+Examples:
+  everynode controllers --kubeconfig admin.kubeconfig                        the DaemonSet controller
+  everynode controllers --kubeconfig admin.kubeconfig --controllers '*'      all of them
+  everynode controllers                                                      in a Pod, as its service account
+
+The other control plane must leave these controllers out: `everynode server --controllers='*,-daemonset-controller'`, or
+kube-controller-manager with the same flag. Start several: one acts, the others take over when it ends.")]
+    Controllers(ControllersArgs),
+    /// Run the scheduler alone, against any Kubernetes API
+    #[command(after_help = "\
+Examples:
+  everynode scheduler --kubeconfig admin.kubeconfig                                  beside `everynode server --scheduler=off`
+  everynode scheduler --kubeconfig admin.kubeconfig --scheduler-name everynode \\
+    --leader-elect-resource-name everynode-scheduler                                 a second scheduler, for Pods that name it
+
+Start several: one acts, the others take over when it ends.")]
+    Scheduler(SchedulerArgs),
     /// Put images into this node's containerd, or list them
     #[command(subcommand)]
     Image(ImageCommand),

@@ -1,5 +1,6 @@
 //! One module a command; each takes its flags and returns when it is done.
 
+mod component;
 mod detach;
 mod down;
 mod explain;
@@ -20,6 +21,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Up(args) => run::up(args),
         Command::Server(args) => run::server(args),
         Command::Agent(args) => run::agent(args),
+        Command::Controllers(args) => component::controllers(args),
+        Command::Scheduler(args) => component::scheduler(args),
         Command::Down(args) => block_on(down::run(args)),
         Command::Image(ImageCommand::Load { runtime, archive }) => block_on(image::load(runtime, archive)),
         Command::Image(ImageCommand::List { runtime, output }) => block_on(image::list(runtime, output)),

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::unfit::{Preemption, Unfit};
+use crate::preemption::Stuck;
+use crate::unfit::Unfit;
 
 const PREEMPTION_NOT_HELPFUL: &str = "Preemption is not helpful for scheduling";
 const PREEMPTION_NO_VICTIMS: &str = "No preemption victims found for incoming pod";
@@ -30,13 +31,17 @@ pub enum LookedAt {
     TermsConflict,
 }
 
-/// Whether preemption was an option.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What came of looking for somebody to remove.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PreemptionTried {
-    /// It was, and it found nobody to remove.
-    NoVictims,
+    /// Nobody's leaving would help: what stood in the way on each Node that seemed worth a try.
+    InVain(Vec<Stuck>),
     /// preemptionPolicy is Never.
     PolicyNever,
+    /// Somebody was removed for this Pod before and has not left yet.
+    VictimStillThere,
+    /// It was, and the Pod waits for its place.
+    Promised,
 }
 
 impl Failure {
@@ -52,31 +57,34 @@ impl Failure {
         if !reasons.is_empty() {
             text.push_str(&format!(" {reasons}."));
         }
-        text.push_str(&format!(" preemption: {}", self.preemption_message()));
+        if let Some(preemption) = self.preemption_message() {
+            text.push_str(&format!(" preemption: {preemption}"));
+        }
         text
     }
 
-    fn preemption_message(&self) -> String {
-        if self.preemption == PreemptionTried::PolicyNever {
-            return "not eligible due to preemptionPolicy=Never.".to_owned();
+    fn preemption_message(&self) -> Option<String> {
+        match &self.preemption {
+            PreemptionTried::Promised => None,
+            PreemptionTried::PolicyNever => Some("not eligible due to preemptionPolicy=Never.".to_owned()),
+            PreemptionTried::VictimStillThere => {
+                Some("not eligible due to a terminating pod on the nominated node.".to_owned())
+            }
+            PreemptionTried::InVain(tried) => {
+                let not_helpful = self.nodes_total.saturating_sub(tried.len());
+                let not_tried = std::iter::repeat_n(PREEMPTION_NOT_HELPFUL.to_owned(), not_helpful);
+                let parts = not_tried.chain(tried.iter().flat_map(|stuck| match stuck {
+                    Stuck::NoVictims => vec![PREEMPTION_NO_VICTIMS.to_owned()],
+                    Stuck::StillUnfit(reasons) => reasons.iter().map(ToString::to_string).collect(),
+                }));
+                Some(format!("{} {}.", self.opening(), histogram(parts)))
+            }
         }
-        let may_help = match &self.looked_at {
-            LookedAt::TermsConflict => 0,
-            LookedAt::Nodes(nodes) => nodes.iter().filter(|reasons| preemption_may_help(reasons)).count(),
-        };
-        let not_helpful = self.nodes_total.saturating_sub(may_help);
-        let parts = std::iter::repeat_n(PREEMPTION_NOT_HELPFUL, not_helpful)
-            .chain(std::iter::repeat_n(PREEMPTION_NO_VICTIMS, may_help));
-        format!("{} {}.", self.opening(), histogram(parts.map(str::to_owned)))
     }
 
     fn opening(&self) -> String {
         format!("0/{} nodes are available:", self.nodes_total)
     }
-}
-
-fn preemption_may_help(reasons: &[Unfit]) -> bool {
-    !reasons.is_empty() && reasons.iter().all(|reason| reason.preemption() == Preemption::MayHelp)
 }
 
 fn histogram(reasons: impl Iterator<Item = String>) -> String {

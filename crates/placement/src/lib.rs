@@ -1,56 +1,43 @@
 //! May this Pod be on this Node, and if not, why not.
 //!
 //! One answer for all who ask: the scheduler before it binds, the DaemonSet planner before it plans, the node agent
-//! at admission. The filters run in upstream's order, and the first that refuses gives the reasons. This crate
+//! at admission. [`Incoming`] is the whole question for one Pod; [`fits_node`] the part of it that no other Pod has a say
+//! in. Among Nodes that fit, [`best`] chooses; where none does, [`preemption`] says whose leaving would help. This crate
 //! does not know where Nodes and Pods come from and keeps nothing between two questions.
 //!
-//! Upstream: the scheduler's NodeUnschedulable, NodeName, TaintToleration, NodeAffinity, NodePorts, NodeResourcesFit
-//! and InterPodAffinity plugins. Nothing here panics on odd input: what does not parse does not match.
+//! Upstream: the scheduler's NodeUnschedulable, NodeName, TaintToleration, NodeAffinity, NodePorts, NodeResourcesFit,
+//! PodTopologySpread, InterPodAffinity and DefaultPreemption plugins. Nothing here panics on odd input: what does not parse
+//! does not match.
 
 pub mod failure;
-pub mod interpod;
+mod incoming;
+mod interpod;
 pub mod load;
+pub mod preemption;
+mod resident;
 pub mod score;
 pub mod selection;
+mod spread;
 pub mod taint;
+pub mod terms;
 pub mod unfit;
+mod waiting;
 
 use api::meta::Meta;
 use api::well_known::taint as taint_key;
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec, Taint};
 
 pub use failure::{Failure, LookedAt, PreemptionTried};
-pub use interpod::Neighbours;
+pub use incoming::{Incoming, Sees};
 pub use load::{Demand, NodeLoad};
-pub use score::{Candidate, best};
+pub use preemption::{Budgets, Stuck, Victims};
+pub use resident::Resident;
+pub use score::{Candidate, ImageSpread, Preferences, Weighs, best};
 pub use selection::{Narrowed, matches_node_selection, required_node_names};
 pub use taint::untolerated;
+pub use terms::{NamespaceLabels, PodTerms};
 pub use unfit::{Ever, Preemption, Unfit};
-
-/// May the Pod be on the Node, next to what is there already? Other Nodes' Pods are not looked at.
-pub fn fits(pod: &Pod, node: &Node, load: &NodeLoad) -> Result<(), Vec<Unfit>> {
-    fits_demand(pod, &Demand::of(pod), node, load)
-}
-
-/// [`fits`] with the Pod's demand computed once for many Nodes.
-pub fn fits_demand(pod: &Pod, demand: &Demand, node: &Node, load: &NodeLoad) -> Result<(), Vec<Unfit>> {
-    fits_node(pod, node).map_err(|reason| vec![reason])?;
-    load.fits_ports(demand).map_err(|reason| vec![reason])?;
-    let lacking = load.lacking(demand);
-    if lacking.is_empty() { Ok(()) } else { Err(lacking) }
-}
-
-/// [`fits_demand`], and the Pods of the whole cluster allow it too (inter-Pod affinity).
-pub fn fits_among(
-    pod: &Pod,
-    demand: &Demand,
-    node: &Node,
-    load: &NodeLoad,
-    neighbours: &Neighbours,
-) -> Result<(), Vec<Unfit>> {
-    fits_demand(pod, demand, node, load)?;
-    neighbours.allow(node).map_err(|reason| vec![reason])
-}
+pub use waiting::{News, Reach, Waiting};
 
 /// The part of the question that no other Pod has a say in.
 pub fn fits_node(pod: &Pod, node: &Node) -> Result<(), Unfit> {

@@ -19,6 +19,8 @@ pub struct Demand {
     /// In billionths, by resource; no zeros.
     pub requests: BTreeMap<String, i128>,
     pub host_ports: Vec<HostPort>,
+    /// Requests for the score, where a container that requests no CPU or memory is taken to need some.
+    presumed: BTreeMap<String, i128>,
 }
 
 /// What a Node has, and what the Pods on it take.
@@ -26,6 +28,7 @@ pub struct Demand {
 pub struct NodeLoad {
     allocatable: BTreeMap<String, i128>,
     requested: BTreeMap<String, i128>,
+    presumed: BTreeMap<String, i128>,
     pods: i128,
     host_ports: BTreeMap<HostPort, u32>,
 }
@@ -33,7 +36,12 @@ pub struct NodeLoad {
 impl Demand {
     pub fn of(pod: &Pod) -> Self {
         let requests = nanos(&api::pod::requests(pod));
-        Demand { requests, host_ports: api::pod::host_ports(pod) }
+        let presumed = pod.spec.as_ref().map(api::pod::presumed_requests).unwrap_or_default();
+        Demand { requests, host_ports: api::pod::host_ports(pod), presumed: nanos(&presumed) }
+    }
+
+    pub(crate) fn presumed_of(&self, name: &str) -> i128 {
+        self.presumed.get(name).copied().unwrap_or_default()
     }
 }
 
@@ -65,8 +73,12 @@ impl NodeLoad {
     }
 
     pub fn add(&mut self, demand: &Demand) {
-        for (name, amount) in &demand.requests {
-            *self.requested.entry(name.clone()).or_default() += amount;
+        for (sums, amounts) in
+            [(&mut self.requested, &demand.requests), (&mut self.presumed, &demand.presumed)]
+        {
+            for (name, amount) in amounts {
+                *sums.entry(name.clone()).or_default() += amount;
+            }
         }
         for port in &demand.host_ports {
             *self.host_ports.entry(port.clone()).or_default() += 1;
@@ -76,12 +88,16 @@ impl NodeLoad {
 
     /// The reverse of [`NodeLoad::add`] with the same demand.
     pub fn remove(&mut self, demand: &Demand) {
-        for (name, amount) in &demand.requests {
-            if let Some(sum) = self.requested.get_mut(name) {
-                *sum -= amount;
+        for (sums, amounts) in
+            [(&mut self.requested, &demand.requests), (&mut self.presumed, &demand.presumed)]
+        {
+            for (name, amount) in amounts {
+                if let Some(sum) = sums.get_mut(name) {
+                    *sum -= amount;
+                }
             }
+            sums.retain(|_, amount| *amount != 0);
         }
-        self.requested.retain(|_, amount| *amount != 0);
         for port in &demand.host_ports {
             if let Some(count) = self.host_ports.get_mut(port) {
                 *count = count.saturating_sub(1);
@@ -113,20 +129,20 @@ impl NodeLoad {
         reasons
     }
 
-    /// How much of the resource would be left with the Pod added, in thousandths of what the Node has.
-    pub fn free_share_after(&self, demand: &Demand, name: &str) -> i128 {
-        let has = self.allocatable_of(name);
-        let used = self.requested.get(name).copied().unwrap_or_default()
-            + demand.requests.get(name).copied().unwrap_or_default();
-        if has <= 0 || used > has { 0 } else { (has - used) * 1000 / has }
-    }
-
     pub fn pods(&self) -> i128 {
         self.pods
     }
 
-    fn allocatable_of(&self, name: &str) -> i128 {
+    pub(crate) fn allocatable_of(&self, name: &str) -> i128 {
         self.allocatable.get(name).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn requested_of(&self, name: &str) -> i128 {
+        self.requested.get(name).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn presumed_of(&self, name: &str) -> i128 {
+        self.presumed.get(name).copied().unwrap_or_default()
     }
 }
 

@@ -1,5 +1,12 @@
 //! Claims about filters, in upstream's words.
 
+mod between_pods;
+mod scores;
+mod spread;
+mod victims;
+mod waiting;
+mod world;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
@@ -35,7 +42,9 @@ fn selecting(expressions: Value, fields: Value) -> PodSpec {
 }
 
 fn reasons(pod: &Pod, node: &Node, load: &NodeLoad) -> Vec<String> {
-    fits(pod, node, load).err().unwrap_or_default().iter().map(ToString::to_string).collect()
+    let namespaces = NamespaceLabels::new();
+    let refused = Incoming::of(pod, &namespaces).fits(node, load).err().unwrap_or_default();
+    refused.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -165,7 +174,7 @@ fn requests_are_held_against_what_is_left_and_all_lacks_are_named() {
     let mut load = NodeLoad::with_pods(&node, [&running]);
     assert_eq!(reasons(&asks("500m", "100Mi"), &node, &load), Vec::<String>::new());
     assert_eq!(reasons(&asks("501m", "500Mi"), &node, &load), ["Insufficient cpu", "Insufficient memory"]);
-    let too_big = fits(&asks("3", "0"), &node, &load).unwrap_err();
+    let too_big = load.lacking(&Demand::of(&asks("3", "0")));
     assert_eq!(too_big[0].preemption(), Preemption::NotHelpful);
     load.remove(&Demand::of(&running));
     assert_eq!(load, NodeLoad::empty(&node));
@@ -192,29 +201,75 @@ fn host_ports_conflict_on_any_address() {
 }
 
 #[test]
+fn requests_are_those_of_the_larger_half_of_a_pods_life_and_of_its_overhead() {
+    let node = plain("n1");
+    let load = NodeLoad::empty(&node);
+    let cpu = |amount: &str| json!({"requests": {"cpu": amount}});
+    let asks = |init: &str, sidecar: &str, main: &str, overhead: &str| {
+        pod(json!({
+            "initContainers": [
+                {"name": "s", "restartPolicy": "Always", "resources": cpu(sidecar)},
+                {"name": "i", "resources": cpu(init)}],
+            "containers": [{"name": "c", "resources": cpu(main)}],
+            "overhead": {"cpu": overhead}}))
+    };
+    let cases = [
+        (asks("1", "500m", "1500m", "0"), true),
+        (asks("1", "501m", "1500m", "0"), false),
+        (asks("1500m", "500m", "1", "0"), true),
+        (asks("1501m", "500m", "1", "0"), false),
+        (asks("1", "500m", "1", "500m"), true),
+        (asks("1", "500m", "1", "501m"), false),
+    ];
+    for (pod, fits) in cases {
+        assert_eq!(reasons(&pod, &node, &load).is_empty(), fits, "{:?}", pod.spec);
+    }
+}
+
+#[test]
+fn extended_resources_that_the_node_does_not_list_are_none() {
+    let asks = pod(json!({"containers": [{"name": "c",
+        "resources": {"requests": {"example.com/gpu": "1"}, "limits": {"example.com/gpu": "1"}}}]}));
+    let mut with = plain("n1");
+    assert_eq!(reasons(&asks, &with, &NodeLoad::empty(&with)), ["Insufficient example.com/gpu"]);
+    let listed = with.status.as_mut().unwrap().allocatable.as_mut().unwrap();
+    listed.insert(
+        "example.com/gpu".to_owned(),
+        k8s_openapi::apimachinery::pkg::api::resource::Quantity("1".into()),
+    );
+    assert_eq!(reasons(&asks, &with, &NodeLoad::empty(&with)), Vec::<String>::new());
+    assert_eq!(reasons(&asks, &with, &NodeLoad::with_pods(&with, [&asks])), ["Insufficient example.com/gpu"]);
+}
+
+#[test]
 fn failure_counts_are_sorted_as_strings() {
     let lacking = |resource: &str| {
         vec![Unfit::Insufficient { resource: resource.to_owned(), ever: Ever::WhenOthersLeave }]
     };
     let mut nodes = vec![lacking("memory"); 10];
     nodes.extend([lacking("cpu"), lacking("cpu"), vec![Unfit::NodeSelection]]);
+    let mut tried = vec![Stuck::NoVictims; 11];
+    tried.push(Stuck::StillUnfit(lacking("cpu")));
     let failure = Failure {
         nodes_total: 14,
         looked_at: LookedAt::Nodes(nodes),
-        preemption: PreemptionTried::NoVictims,
+        preemption: PreemptionTried::InVain(tried),
     };
     assert_eq!(
         failure.message(),
         "0/14 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 10 Insufficient memory, \
-         2 Insufficient cpu. preemption: 0/14 nodes are available: 12 No preemption victims found for incoming pod, \
-         2 Preemption is not helpful for scheduling."
+         2 Insufficient cpu. preemption: 0/14 nodes are available: 1 Insufficient cpu, \
+         11 No preemption victims found for incoming pod, 2 Preemption is not helpful for scheduling."
     );
 }
 
 #[test]
 fn failure_without_nodes_says_so() {
-    let failure =
-        |nodes_total, looked_at| Failure { nodes_total, looked_at, preemption: PreemptionTried::NoVictims };
+    let failure = |nodes_total, looked_at| Failure {
+        nodes_total,
+        looked_at,
+        preemption: PreemptionTried::InVain(Vec::new()),
+    };
     assert_eq!(failure(0, LookedAt::Nodes(vec![])).message(), "no nodes available to schedule pods");
     assert_eq!(
         failure(2, LookedAt::TermsConflict).message(),
@@ -224,59 +279,20 @@ fn failure_without_nodes_says_so() {
 }
 
 #[test]
-fn the_emptier_node_is_best_and_the_name_decides_among_equals() {
-    let (a, b) = (plain("a"), plain("b"));
-    let running = pod(json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]}));
-    let (free, used) = (NodeLoad::empty(&a), NodeLoad::with_pods(&a, [&running]));
-    let choose = |load_a, load_b| {
-        let candidates = [Candidate { node: &b, load: load_b }, Candidate { node: &a, load: load_a }];
-        best(&running, &candidates).unwrap().node.metadata.name.clone().unwrap()
+fn failure_says_why_nobody_was_removed_and_nothing_where_somebody_was() {
+    let text = |preemption| {
+        let looked_at = LookedAt::Nodes(vec![vec![Unfit::HostPorts]]);
+        Failure { nodes_total: 1, looked_at, preemption }.message()
     };
-    assert_eq!(choose(&used, &free), "b");
-    assert_eq!(choose(&free, &free), "a");
-}
-
-fn labelled(labels: Value, affinity: Value) -> Pod {
-    serde_json::from_value(json!({
-        "metadata": {"name": "p", "namespace": "default", "labels": labels},
-        "spec": {"containers": [{"name": "c"}], "affinity": affinity},
-    }))
-    .unwrap()
-}
-
-fn apart_or_together(kind: &str, labels: Value) -> Value {
-    json!({kind: {"requiredDuringSchedulingIgnoredDuringExecution": [
-        {"labelSelector": {"matchLabels": labels}, "topologyKey": "zone"}]}})
-}
-
-#[test]
-fn pod_affinity_follows_the_zone_and_the_first_of_its_kind_goes_anywhere() {
-    let zones = ["z1", "z2"].map(|zone| node(zone, json!({"zone": zone}), json!({})));
-    let bare = plain("bare");
-    let incoming =
-        labelled(json!({"app": "web"}), apart_or_together("podAffinity", json!({"security": "S1"})));
-    let target = labelled(json!({"security": "S1"}), json!({}));
-    let none = BTreeMap::new();
-    let near = Neighbours::of(&incoming, [(&target, &zones[0])], &none);
-    assert_eq!(near.allow(&zones[0]), Ok(()));
-    assert_eq!(near.allow(&zones[1]), Err(Unfit::PodAffinity));
-    assert_eq!(near.allow(&bare), Err(Unfit::PodAffinity), "a Node without the key");
-    assert_eq!(Neighbours::of(&incoming, [], &none).allow(&zones[0]), Err(Unfit::PodAffinity));
-    let itself = labelled(json!({"app": "web"}), apart_or_together("podAffinity", json!({"app": "web"})));
-    let first = Neighbours::of(&itself, [], &none);
-    assert_eq!((first.allow(&zones[1]), first.allow(&bare)), (Ok(()), Err(Unfit::PodAffinity)));
-}
-
-#[test]
-fn anti_affinity_is_symmetric() {
-    let zones = ["z1", "z2"].map(|zone| node(zone, json!({"zone": zone}), json!({})));
-    let loner = labelled(json!({"app": "a"}), apart_or_together("podAntiAffinity", json!({"app": "b"})));
-    let other = labelled(json!({"app": "b"}), json!({}));
-    let none = BTreeMap::new();
-    let coming = Neighbours::of(&loner, [(&other, &zones[0])], &none);
-    assert_eq!(coming.allow(&zones[0]), Err(Unfit::PodAntiAffinity));
-    assert_eq!(coming.allow(&zones[1]), Ok(()));
-    let there = Neighbours::of(&other, [(&loner, &zones[0])], &none);
-    assert_eq!(there.allow(&zones[0]), Err(Unfit::ExistingPodsAntiAffinity));
-    assert_eq!(there.allow(&plain("bare")), Ok(()), "without the key there is no conflict");
+    let refused =
+        "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.".to_owned();
+    assert_eq!(text(PreemptionTried::Promised), refused);
+    assert_eq!(
+        text(PreemptionTried::PolicyNever),
+        format!("{refused} preemption: not eligible due to preemptionPolicy=Never.")
+    );
+    assert_eq!(
+        text(PreemptionTried::VictimStillThere),
+        format!("{refused} preemption: not eligible due to a terminating pod on the nominated node.")
+    );
 }

@@ -6,12 +6,15 @@
 //!
 //! Invariants: a Pod counts on its Node from the moment it is decided, not from when the watch shows it; a Pod
 //! pinned to Nodes by name costs those Nodes only; among equal Nodes the answer depends on names alone.
-//! Upstream: kube-scheduler's scheduling queue, cache and scheduling cycle. There is no preemption yet.
+//! Upstream: kube-scheduler's scheduling queue, cache, scheduling cycle and preemption.
 
 pub mod decision;
 mod driver;
+pub mod promises;
 pub mod queue;
 pub mod snapshot;
+mod topology;
+mod trim;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +22,8 @@ use std::time::Duration;
 use client::Cache;
 use client::events::{Recorder, Speaker};
 use client::lease::{Candidacy, while_leading};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{Api, Client};
 use process::{Clock, Shutdown, SystemClock, Tasks};
 
@@ -57,21 +61,36 @@ pub async fn run(client: Client, options: Options, shutdown: Shutdown) {
 async fn schedule(client: Client, options: Options, shutdown: Shutdown) {
     let tasks = Tasks::new(shutdown.child());
     let clock = &options.clock;
-    let pods = Cache::<Pod>::builder(Api::all(client.clone()));
-    let pods = pods.fields(NOT_ENDED).clock(Arc::clone(clock)).start(&tasks);
-    let nodes = Cache::<Node>::builder(Api::all(client.clone())).clock(Arc::clone(clock)).start(&tasks);
-    let namespaces = Cache::<Namespace>::builder(Api::all(client.clone()));
-    let namespaces = namespaces.clock(Arc::clone(clock)).start(&tasks);
+    let caches = driver::Caches {
+        pods: Cache::<Pod>::builder(Api::all(client.clone()))
+            .fields(NOT_ENDED)
+            .trim(trim::pod)
+            .clock(Arc::clone(clock))
+            .start(&tasks),
+        nodes: Cache::<Node>::builder(Api::all(client.clone()))
+            .trim(trim::node)
+            .clock(Arc::clone(clock))
+            .start(&tasks),
+        namespaces: Cache::<Namespace>::builder(Api::all(client.clone()))
+            .clock(Arc::clone(clock))
+            .start(&tasks),
+        services: Cache::<Service>::builder(Api::all(client.clone())).clock(Arc::clone(clock)).start(&tasks),
+        budgets: Cache::<PodDisruptionBudget>::builder(Api::all(client.clone()))
+            .clock(Arc::clone(clock))
+            .start(&tasks),
+    };
     let speaker = Speaker::component(&options.name);
     let recorder = Recorder::start(client.clone(), speaker, Arc::clone(clock), &tasks);
     tokio::select! {
         // Nothing has been decided before the caches are there.
         () = shutdown.cancelled() => {}
         () = async {
-            pods.synced().await;
-            nodes.synced().await;
-            namespaces.synced().await;
-            driver::Driver::new(client, options, &pods, &nodes, &namespaces, recorder).run(&shutdown).await;
+            caches.pods.synced().await;
+            caches.nodes.synced().await;
+            caches.namespaces.synced().await;
+            caches.services.synced().await;
+            caches.budgets.synced().await;
+            driver::Driver::new(client, options, &caches, recorder).run(&shutdown).await;
         } => {}
     }
     // Late tasks are named in the log by `Tasks`.

@@ -1,8 +1,9 @@
 //! Which Pod is next: active, backing off, waiting for a change, or gated. Pure; the time is an argument.
 //!
-//! Active Pods come by priority, then in the order in which they came. A Pod that did not fit waits for one of the
-//! changes that its decision named; Pods that wait for certain Nodes are found by Node, so that a Node's change
-//! costs the Pods that wait for it. Whatever it waits for, a Pod is tried again after [`FLUSH_SECONDS`].
+//! Active Pods come by priority, then in the order in which they came. A Pod that did not fit waits for news that may
+//! change the answer ([`placement::Waiting`]); Pods that wait for certain Nodes are found by Node, so that a Node's change
+//! costs the Pods that wait for it and those that wait for other Pods wherever they are. Whatever it waits for, a Pod is
+//! tried again after [`FLUSH_SECONDS`].
 //! Upstream: `internal/queue.PriorityQueue` with queueing hints.
 
 use std::cmp::Reverse;
@@ -14,6 +15,7 @@ use client::ObjectKey;
 use client::backoff::Backoff;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
+use placement::{NamespaceLabels, News, Reach};
 
 use crate::decision::{Until, Where};
 
@@ -30,7 +32,8 @@ pub struct PodQueue {
     due: BTreeSet<(Timestamp, ObjectKey)>,
     waiting_for_node: BTreeMap<String, BTreeSet<ObjectKey>>,
     waiting_anywhere: BTreeSet<ObjectKey>,
-    waiting_for_company: BTreeSet<ObjectKey>,
+    /// Those of the ones that wait for certain Nodes for whom Pods of others may decide.
+    looking_around: BTreeSet<ObjectKey>,
     came: u64,
 }
 
@@ -43,7 +46,7 @@ struct Entry {
     state: State,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 enum State {
     Active,
     BackingOff {
@@ -56,17 +59,6 @@ enum State {
     Gated,
     /// Decided; its binding is under way.
     Binding,
-}
-
-/// A change that Pods may wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wake<'a> {
-    /// A Node came, or what it allows has changed.
-    Node(&'a str),
-    /// A Pod left this Node.
-    PodLeft(&'a str),
-    /// A Pod came to a Node, or its labels changed.
-    PodCame,
 }
 
 impl PodQueue {
@@ -134,27 +126,38 @@ impl PodQueue {
         }
     }
 
-    /// Makes the Pods active, or backing off, that wait for this change.
-    pub fn wake(&mut self, wake: Wake<'_>, now: Timestamp) {
-        let candidates: Vec<ObjectKey> = match wake {
-            Wake::Node(node) | Wake::PodLeft(node) => {
-                let here = self.waiting_for_node.get(node).into_iter().flatten();
-                here.chain(&self.waiting_anywhere).cloned().collect()
-            }
-            Wake::PodCame => self.waiting_for_company.iter().cloned().collect(),
+    /// Makes the Pods active, or backing off, that these news may help. `node` is where it happened, if it did at one.
+    pub fn wake(
+        &mut self,
+        news: &News<'_>,
+        node: Option<&str>,
+        namespaces: &NamespaceLabels,
+        now: Timestamp,
+    ) {
+        let here = node.and_then(|node| self.waiting_for_node.get(node)).into_iter().flatten();
+        let all: BTreeSet<&ObjectKey> =
+            here.chain(&self.waiting_anywhere).chain(&self.looking_around).collect();
+        let helped = |key: &&ObjectKey| {
+            let Some(Entry { pod, state: State::Waiting { until, .. }, .. }) = self.entries.get(*key) else {
+                return false;
+            };
+            let within = match (&until.nodes, node) {
+                (Where::Anywhere, _) | (_, None) => true,
+                (Where::Only(nodes), Some(node)) => nodes.contains(node),
+            };
+            let reach = if within { Reach::Within } else { Reach::Beyond };
+            until.waiting.may_help(pod, news, reach, namespaces)
         };
-        for key in candidates {
-            let Some(Entry { state: State::Waiting { until, .. }, .. }) = self.entries.get(&key) else {
-                continue;
-            };
-            let wanted = match wake {
-                Wake::Node(_) => until.node_changes,
-                Wake::PodLeft(_) => until.pod_leaves,
-                Wake::PodCame => until.pod_comes,
-            };
-            if wanted {
-                self.activate(&key, now);
-            }
+        let helped: Vec<ObjectKey> = all.into_iter().filter(helped).cloned().collect();
+        for key in helped {
+            self.activate(&key, now);
+        }
+    }
+
+    /// Makes one Pod active, or backing off, that waits for whatever it may be.
+    pub fn wake_one(&mut self, key: &ObjectKey, now: Timestamp) {
+        if self.entries.get(key).is_some_and(|entry| matches!(entry.state, State::Waiting { .. })) {
+            self.activate(key, now);
         }
     }
 
@@ -215,8 +218,8 @@ impl PodQueue {
                         }
                     }
                 }
-                if until.pod_comes {
-                    self.waiting_for_company.insert(key.clone());
+                if until.waiting.looks_around() {
+                    self.looking_around.insert(key.clone());
                 }
             }
             State::Gated | State::Binding => {}
@@ -238,7 +241,7 @@ impl PodQueue {
             State::Waiting { until, flush } => {
                 self.due.remove(&(*flush, key.clone()));
                 self.waiting_anywhere.remove(key);
-                self.waiting_for_company.remove(key);
+                self.looking_around.remove(key);
                 if let Where::Only(nodes) = &until.nodes {
                     for node in nodes {
                         if let Some(here) = self.waiting_for_node.get_mut(node) {

@@ -54,14 +54,30 @@ pub fn limits(pod: &Pod) -> Resources {
 }
 
 pub fn spec_requests(spec: &PodSpec) -> Resources {
-    let mut total = effective(spec, |resources| resources.requests.as_ref());
+    requests_presuming(spec, &Resources::new())
+}
+
+/// [`spec_requests`], where a container that requests no CPU or no memory is taken to need some: the scheduler's score
+/// would else see no difference between Nodes full of such Pods and empty ones. Upstream's figures.
+pub fn presumed_requests(spec: &PodSpec) -> Resources {
+    let presumed = [(resource::CPU, PRESUMED_CPU), (resource::MEMORY, PRESUMED_MEMORY)];
+    let amounts =
+        presumed.iter().filter_map(|(name, text)| Some(((*name).to_owned(), Quantity::parse(text).ok()?)));
+    requests_presuming(spec, &amounts.collect())
+}
+
+const PRESUMED_CPU: &str = "100m";
+const PRESUMED_MEMORY: &str = "200Mi";
+
+fn requests_presuming(spec: &PodSpec, presumed: &Resources) -> Resources {
+    let mut total = effective(spec, presumed, |resources| resources.requests.as_ref());
     replace_by_pod_level(&mut total, spec.resources.as_ref().and_then(|r| r.requests.as_ref()));
     add(&mut total, &parsed(spec.overhead.as_ref()));
     total
 }
 
 pub fn spec_limits(spec: &PodSpec) -> Resources {
-    let mut total = effective(spec, |resources| resources.limits.as_ref());
+    let mut total = effective(spec, &Resources::new(), |resources| resources.limits.as_ref());
     replace_by_pod_level(&mut total, spec.resources.as_ref().and_then(|r| r.limits.as_ref()));
     // Overhead only widens limits that exist.
     for (name, amount) in parsed(spec.overhead.as_ref()) {
@@ -105,8 +121,18 @@ pub fn qos_class(spec: &PodSpec) -> QosClass {
     }
 }
 
-fn effective(spec: &PodSpec, list: impl Fn(&ResourceRequirements) -> Option<&WireResources>) -> Resources {
-    let of = |container: &Container| parsed(container.resources.as_ref().and_then(&list));
+fn effective(
+    spec: &PodSpec,
+    presumed: &Resources,
+    list: impl Fn(&ResourceRequirements) -> Option<&WireResources>,
+) -> Resources {
+    let of = |container: &Container| {
+        let mut named = parsed(container.resources.as_ref().and_then(&list));
+        for (name, amount) in presumed {
+            named.entry(name.clone()).or_insert(*amount);
+        }
+        named
+    };
     let mut running = Resources::new();
     for container in &spec.containers {
         add(&mut running, &of(container));

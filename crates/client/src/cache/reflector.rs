@@ -37,6 +37,7 @@ pub(super) struct Reflector<K> {
     api: Api<K>,
     labels: Option<String>,
     fields: Option<String>,
+    trim: fn(&mut K),
     shared: Arc<Shared<K>>,
     clock: Arc<dyn Clock>,
     shutdown: Shutdown,
@@ -48,6 +49,7 @@ impl<K: Clone> Clone for Reflector<K> {
             api: self.api.clone(),
             labels: self.labels.clone(),
             fields: self.fields.clone(),
+            trim: self.trim,
             shared: Arc::clone(&self.shared),
             clock: Arc::clone(&self.clock),
             shutdown: self.shutdown.clone(),
@@ -75,11 +77,12 @@ impl<K: Cached> Reflector<K> {
         api: Api<K>,
         labels: Option<String>,
         fields: Option<String>,
+        trim: fn(&mut K),
         shared: Arc<Shared<K>>,
         clock: Arc<dyn Clock>,
         shutdown: Shutdown,
     ) -> Reflector<K> {
-        Reflector { api, labels, fields, shared, clock, shutdown }
+        Reflector { api, labels, fields, trim, shared, clock, shutdown }
     }
 
     pub async fn run(self) {
@@ -158,7 +161,7 @@ impl<K: Cached> Reflector<K> {
                 page => page?,
             };
             for object in page.items {
-                let object = trimmed(object);
+                let object = self.trimmed(object);
                 objects.insert(ObjectKey::of(object.meta()), Arc::new(object));
             }
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -222,9 +225,16 @@ impl<K: Cached> Reflector<K> {
                 at.0.clone_from(version);
             }
             at.1 += 1;
-            self.shared.take_in(object, present, &at.0);
+            self.shared.take_in(self.trimmed(object), present, &at.0);
         }
         None
+    }
+
+    /// Field ownership is a third of many objects' size, and no controller of ours reads it.
+    fn trimmed(&self, mut object: K) -> K {
+        object.meta_mut().managed_fields = None;
+        (self.trim)(&mut object);
+        object
     }
 }
 
@@ -238,7 +248,6 @@ impl<K: Cached> Shared<K> {
     }
 
     fn take_in(&self, object: K, present: bool, version: &str) {
-        let object = trimmed(object);
         let key = ObjectKey::of(object.meta());
         self.state.write().set(key, present.then(|| Arc::new(object)));
         self.advance(version);
@@ -253,12 +262,6 @@ impl<K: Cached> Shared<K> {
             }
         });
     }
-}
-
-/// Field ownership is a third of many objects' size, and no controller of ours reads it.
-fn trimmed<K: Cached>(mut object: K) -> K {
-    object.meta_mut().managed_fields = None;
-    object
 }
 
 fn is_expired(status: &Status) -> bool {

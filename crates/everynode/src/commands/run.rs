@@ -84,6 +84,15 @@ where
     if detach_args.detached {
         detach::leave_session()?;
     }
+    until_told_to_stop(log, start)
+}
+
+/// The same without a background half. What `start` hands back with the ready line is held to the end.
+pub(super) fn until_told_to_stop<F, R, H>(log: &LogArgs, start: F) -> Result<()>
+where
+    F: FnOnce(Tasks) -> R,
+    R: Future<Output = Result<(H, String)>>,
+{
     let format = match log.log_format {
         LogFormat::Text => logging::Format::Human,
         LogFormat::Json => logging::Format::Json,

@@ -4,5 +4,6 @@
 mod election;
 mod fleet;
 mod node_lifecycle;
+mod scheduling;
 mod services;
 mod world;
