@@ -126,11 +126,11 @@ impl Waiting {
     fn changes_the_answer(&self, pod: &Pod, before: &Node, after: &Node) -> bool {
         let allocatable = |node: &Node| node.status.as_ref().and_then(|status| status.allocatable.clone());
         let lacks = || self.causes.iter().any(|c| matches!(c, Cause::PodCount | Cause::Resource(_)));
-        let renewed = before.uid() != after.uid();
-        fits_node(pod, after).is_ok()
-            && (renewed
-                || fits_node(pod, before).is_err()
-                || (lacks() && allocatable(before) != allocatable(after)))
+        let (was, is) = (fits_node(pod, before), fits_node(pod, after));
+        // Another reason than before does not help, but is to be told.
+        (was.is_err() && was != is)
+            || (is.is_ok() && before.uid() != after.uid())
+            || (is.is_ok() && lacks() && allocatable(before) != allocatable(after))
     }
 
     /// The Node joins, leaves or changes a topology domain that has a say.

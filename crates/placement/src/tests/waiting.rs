@@ -165,6 +165,14 @@ fn a_changed_node_helps_if_it_now_lets_the_pod_in_has_more_or_moves_to_another_d
     assert!(changes(&Unfit::Unschedulable, &cordoned, &plain, Reach::Within));
     assert!(!changes(&Unfit::Unschedulable, &plain, &cordoned, Reach::Within));
     assert!(!changes(&Unfit::Unschedulable, &cordoned, &plain, Reach::Beyond));
+    let tainted = changed(|node| {
+        node.spec.as_mut().unwrap().taints =
+            serde_json::from_value(json!([{"key": "k", "effect": "NoSchedule"}])).unwrap();
+    });
+    assert!(
+        changes(&Unfit::Unschedulable, &cordoned, &tainted, Reach::Within),
+        "another reason is to be told"
+    );
     assert!(changes(&cpu(), &plain, &larger, Reach::Within));
     assert!(!changes(&Unfit::HostPorts, &plain, &larger, Reach::Within));
     assert!(!changes(&cpu(), &plain, &relabelled, Reach::Within));
