@@ -145,7 +145,7 @@ const MAPS: &[Row] = &[
 const SETS: &[Row] = &[
     ok("apply --server-side -f served.yaml", &["daemonset.apps/served serverside-applied"]),
     ok(
-        "apply --server-side --field-manager=beside -f beside.yaml",
+        "apply --server-side --validate=false --field-manager=beside -f beside.yaml",
         &["daemonset.apps/served serverside-applied"],
     ),
     ok("get ds served -o 'jsonpath={.spec.template.spec.containers[*].name}'", &["main beside"]),
@@ -179,7 +179,11 @@ const MOVED: &[Row] = &[
     ok("apply --server-side -f moved-less.yaml", &["configmap/moved serverside-applied"]),
     // Since 1.26 kubectl hands over what it applied itself.
     since(26, "get cm moved -o 'jsonpath=<{.data.a}{.data.b}>'", &["<new>"]),
-    since(26, "get cm moved -o 'jsonpath=<{.metadata.managedFields[*].manager}>'", &["<kubectl>"]),
+    since(
+        26,
+        "get cm moved -o 'jsonpath=<{.metadata.managedFields[?(@.manager==\"kubectl-client-side-apply\")].operation}>'",
+        &["<>"],
+    ),
     ok("apply -f moved.yaml", &["configmap/moved configured"]),
     ok("get cm moved -o 'jsonpath=<{.data.a}{.data.b}>'", &["<onetwo>"]),
 ];
