@@ -33,8 +33,10 @@ use crate::resolv::Resolver;
 use crate::runtime_events::{RuntimeWatch, Watchers};
 use crate::source::SourceKind;
 use crate::source::api_server;
-use crate::source::file::FileSource;
+use crate::source::file::{FileSource, Told};
 use crate::source::last_good::LastGood;
+use crate::source::url::UrlSource;
+use crate::static_report;
 use crate::status;
 use crate::token::Tokens;
 use crate::volume::Volumes;
@@ -114,6 +116,8 @@ impl Agent {
             runtime,
             runtime_name: "containerd".to_owned(),
             client: config.client.clone(),
+            local_objects: Arc::default(),
+            ledger: Arc::default(),
             recorder,
             clock: Arc::clone(&config.clock),
             volumes: Volumes::new(&config.root_dir),
@@ -239,17 +243,33 @@ impl Parts {
         let (snapshots, snapshots_in) = mpsc::channel(INPUTS_QUEUED_MAX);
         let (heard, mut was_heard) = watch::channel(false);
         let kinds = self.config.manifest.iter().map(|_| SourceKind::File);
+        let kinds = kinds.chain(self.config.manifest_url.iter().map(|_| SourceKind::Http));
         let kinds: Vec<SourceKind> = kinds.chain(self.pods.iter().map(|_| SourceKind::Api)).collect();
+        let has_manifests = kinds.iter().any(|kind| kind.is_static());
         let inputs = Inputs { sets: sets_in, snapshots: snapshots_in };
         let identity = identity(&self.config, self.facts, self.http_addr);
         let (node, told) = watch::channel::<Option<Arc<Node>>>(None);
         let gate = Gate::new(identity.node(), self.config.client.is_some().then(|| told.clone()));
         Pods::start(Arc::clone(context), tasks, kinds, inputs, gate, heard);
 
+        let layout = Layout::of(&self.config.root_dir);
+        let tell = Told { ledger: Arc::clone(&context.ledger), objects: Arc::clone(&context.local_objects) };
         if let Some(path) = &self.config.manifest {
-            let last_good = LastGood::in_folder(Layout::of(&self.config.root_dir).last_good_manifests());
-            let source = FileSource::new(path, &context.node_name, Arc::clone(&context.clock), last_good);
+            let last_good = LastGood::in_folder(layout.last_good_manifests());
+            let clock = Arc::clone(&context.clock);
+            let source = FileSource::new(path, &context.node_name, clock, last_good, tell.clone());
             tasks.spawn("manifests", source.run(sets.clone(), shutdown.clone()));
+        }
+        if let Some(from) = self.config.manifest_url.clone() {
+            let last_good = LastGood::in_folder(layout.last_good_url());
+            let source =
+                UrlSource::new(from, &context.node_name, Arc::clone(&context.clock), last_good, tell);
+            tasks.spawn("manifest URL", source.run(sets.clone(), shutdown.clone()));
+        }
+        if has_manifests {
+            let root_dir = self.config.root_dir.clone();
+            let report = static_report::run(Arc::clone(context), root_dir, shutdown.clone());
+            tasks.spawn("static Pods' report", report);
         }
         let watch_runtime = RuntimeWatch {
             runtime: Arc::clone(&context.runtime),
@@ -302,6 +322,7 @@ fn identity(config: &Config, facts: Facts, http_addr: Option<SocketAddr>) -> Ide
         version: config.version.clone(),
         pods_max: config.pods_max,
         port: http_addr.map(|address| address.port()),
+        has_manifests: config.manifest.is_some() || config.manifest_url.is_some(),
         pod_cidr: pod_cidr.map(|subnet| subnet.to_string()),
         facts,
     }

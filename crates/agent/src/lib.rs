@@ -14,6 +14,7 @@ mod config;
 pub mod containerd;
 mod context;
 mod downward;
+mod edits;
 mod environment;
 mod hook;
 mod hosts;
@@ -32,6 +33,7 @@ mod resolv;
 mod runtime_events;
 pub mod source;
 mod spec;
+mod static_report;
 mod status;
 mod termination;
 mod token;
@@ -43,6 +45,9 @@ pub use config::{Config, HttpConfig, LOG_ROOT, POD_CIDR, RuntimeChoice, Tls};
 pub use containerd::{ContainerdError, TeardownError, teardown};
 pub use http::HttpError;
 pub use image::load as load_image;
+pub use source::ledger::{FaultLine, Page, PodLine};
+pub use source::url::{ManifestUrl, UrlError};
+pub use static_report::{PodReport, StaticReport, validate as validate_manifests};
 
 /// The socket of the containerd that belongs to an agent's folder.
 pub fn socket(root_dir: &std::path::Path) -> std::path::PathBuf {

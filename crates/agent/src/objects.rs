@@ -1,7 +1,8 @@
 //! ConfigMaps and Secrets that a Pod refers to, fetched when they are needed.
 //!
 //! Which ones a Pod names is read from its spec; an object that is absent is an answer, an API server that is away is
-//! an error. Nothing is kept between calls: what changed is seen at the next look.
+//! an error. Nothing is kept between calls: what changed is seen at the next look. A static Pod's come from the
+//! manifests beside it and never from the API.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Secret};
 use kube::Api;
 
+use crate::source::local_objects::LocalObjects;
 use crate::token;
 
 /// Everything that a Pod's volumes and variables refer to. `None`: it does not exist.
@@ -76,13 +78,30 @@ impl Names {
     }
 }
 
+/// Where they are fetched from.
+#[derive(Clone, Copy)]
+pub enum Shelf<'a> {
+    /// `None`: this node has no API server.
+    Api(Option<&'a kube::Client>),
+    /// Static Pods get what lies among the manifests, and nothing else.
+    Node(&'a LocalObjects),
+}
+
 /// Fetches all of them.
-pub async fn fetch(
-    client: Option<&kube::Client>,
-    namespace: &str,
-    names: &Names,
-) -> Result<Referenced, ObjectsError> {
+pub async fn fetch(shelf: Shelf<'_>, namespace: &str, names: &Names) -> Result<Referenced, ObjectsError> {
     let mut referenced = Referenced::default();
+    let client = match shelf {
+        Shelf::Api(client) => client,
+        Shelf::Node(objects) => {
+            let maps = names.config_maps.iter();
+            referenced.config_maps =
+                maps.map(|name| (name.clone(), objects.config_map(namespace, name))).collect();
+            let secrets = names.secrets.iter();
+            referenced.secrets =
+                secrets.map(|name| (name.clone(), objects.secret(namespace, name))).collect();
+            return Ok(referenced);
+        }
+    };
     let alone = |kind, name: &String| ObjectsError::Alone { kind, name: name.clone() };
     let failed = |kind, name: &String, source| ObjectsError::Get {
         kind,

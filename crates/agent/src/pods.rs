@@ -3,14 +3,16 @@
 //! One task owns the list. It merges the sources, starts a worker per uid, tells workers what changed, and keeps
 //! upstream's rules of order (pkg/kubelet/pod_workers.go): of two static Pods with one full name the newer waits until
 //! the older is gone, and of several that wait only the last is started. No Pod of the API is taken down before
-//! the API was heard: a source that is away says nothing; the manifest folder alone speaks for its own Pods. Nothing is taken on before the first look at the runtime: what runs
-//! already is adopted and never refused, everything else asks the node first, the oldest Pod before the others.
+//! the API was heard: a source that is away says nothing; the manifests alone speak for their own Pods. An edited
+//! static Pod goes on until the images of the edit are there ([`crate::edits`]). Nothing is taken on before the first
+//! look at the runtime: what runs already is adopted and never refused, everything else asks the node first, the oldest
+//! Pod before the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api::well_known::{pod_annotation, pod_condition};
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use podmachine::admission::Verdict;
 use podmachine::{Admission, Desired, Event, EventType, Intent, PodSource, TerminationCause};
@@ -19,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::admission::{Answer, Gate};
 use crate::context::NodeContext;
+use crate::edits::{Edits, News};
 use crate::logs;
 use crate::runtime_events::{Seen, Snapshot, Watcher};
 use crate::source::{SourceKind, SourceSet};
@@ -56,6 +59,9 @@ pub struct Pods {
     /// `None`: nobody has looked yet.
     snapshot: Option<Snapshot>,
     gate: Gate,
+    edits: Edits,
+    /// Last statuses of static Pods that were removed and put back while they ended, by uid.
+    before: BTreeMap<String, PodStatus>,
     gone: mpsc::UnboundedSender<Gone>,
     heard: watch::Sender<bool>,
 }
@@ -86,6 +92,7 @@ impl Pods {
         heard: watch::Sender<bool>,
     ) {
         let (gone, ends) = mpsc::unbounded_channel();
+        let (edits, fetched) = Edits::new(Arc::clone(&context));
         let pods = Pods {
             context,
             tasks: tasks.clone(),
@@ -95,16 +102,23 @@ impl Pods {
             waiting: Vec::new(),
             snapshot: None,
             gate,
+            edits,
+            before: BTreeMap::new(),
             gone,
             heard,
         };
         if pods.awaited.is_empty() {
             pods.heard.send_replace(true);
         }
-        tasks.spawn("pods", pods.run(inputs, ends));
+        tasks.spawn("pods", pods.run(inputs, ends, fetched));
     }
 
-    async fn run(mut self, mut inputs: Inputs, mut ends: mpsc::UnboundedReceiver<Gone>) {
+    async fn run(
+        mut self,
+        mut inputs: Inputs,
+        mut ends: mpsc::UnboundedReceiver<Gone>,
+        mut fetched: mpsc::UnboundedReceiver<News>,
+    ) {
         let shutdown = self.tasks.shutdown_signal().clone();
         loop {
             tokio::select! {
@@ -113,10 +127,14 @@ impl Pods {
                 Some(set) = inputs.sets.recv() => self.take_set(set),
                 Some(snapshot) = inputs.snapshots.recv() => {
                     let first = self.snapshot.replace(snapshot).is_none();
+                    self.end_strangers();
                     if first {
                         self.start_waiting();
                     }
-                    self.end_strangers();
+                }
+                Some(news) = fetched.recv() => {
+                    self.edits.take(news);
+                    self.settle();
                 }
                 Some(gone) = ends.recv() => self.take_gone(&gone.uid),
                 () = self.gate.changed() => self.start_waiting(),
@@ -149,13 +167,13 @@ impl Pods {
             }
         }
         self.wanted.insert(set.kind, pods);
-        let names = self.wanted.get(&SourceKind::File).into_iter().flat_map(BTreeMap::values);
+        let names =
+            self.wanted.iter().filter(|(kind, _)| kind.is_static()).flat_map(|(_, pods)| pods.values());
         let names = names.map(|pod| (pod.metadata.namespace.clone(), pod.metadata.name.clone()));
         self.context.board.expect(names.collect());
         self.waiting.retain(|uid| self.wanted.values().any(|pods| pods.contains_key(uid)));
         self.settle();
         if self.all_heard() {
-            self.end_strangers();
             if was_waiting {
                 tracing::info!(pods = self.running.len(), "every source of Pods was heard");
             }
@@ -168,6 +186,7 @@ impl Pods {
         self.context.measures.pods.dec();
         tracing::info!(pod = %running.id, uid, "Pod is gone from this node");
         self.context.watchers.forget(uid);
+        let last = self.context.board.get(uid).map(|row| row.status);
         self.context.board.remove(uid);
         if let Some(snapshot) = &mut self.snapshot {
             snapshot.remove(uid);
@@ -175,6 +194,7 @@ impl Pods {
         logs::remove_folder(&self.context.log_root, &running.id);
         if running.restart && self.find_wanted(uid).is_some() {
             self.waiting.push(uid.to_owned());
+            self.before.extend(last.map(|status| (uid.to_owned(), status)));
         }
         self.settle();
     }
@@ -183,8 +203,48 @@ impl Pods {
         self.wanted.iter().find_map(|(kind, pods)| Some((*kind, pods.get(uid)?)))
     }
 
+    /// The Pod that waits for this full name, if one does: the last that asked.
+    fn next_in_line(&self, full_name: &str) -> Option<(String, Pod)> {
+        self.waiting.iter().rev().find_map(|uid| {
+            let (kind, pod) = self.find_wanted(uid)?;
+            let next = kind.is_static() && PodId::of(pod).full_name() == full_name;
+            next.then(|| (uid.clone(), pod.clone()))
+        })
+    }
+
+    /// Static Pods that were edited and go on until the images of the edit are there.
+    fn held_by_edits(&mut self) -> BTreeSet<String> {
+        let mut held = BTreeSet::new();
+        let unwanted = |(uid, running): &(&String, &Running)| {
+            let desired = running.desired.borrow();
+            running.source == PodSource::Static
+                && self.find_wanted(uid).is_none()
+                && desired.intent == Intent::Run
+                && desired.admission == Admission::Admitted
+                && !self.context.board.has_ended(uid)
+        };
+        let unwanted: Vec<(String, PodId)> = self
+            .running
+            .iter()
+            .filter(unwanted)
+            .map(|(uid, running)| (uid.clone(), running.id.clone()))
+            .collect();
+        for (uid, id) in unwanted {
+            if let Some((next, pod)) = self.next_in_line(&id.full_name())
+                && !self.edits.are_fetched(&next, &pod, &id.to_string())
+            {
+                held.insert(uid);
+            }
+        }
+        held
+    }
+
     /// Brings workers in line with what is wanted.
     fn settle(&mut self) {
+        self.edits.retain(&self.waiting);
+        let held = self.held_by_edits();
+        let heard = |kind: SourceKind| !self.awaited.contains(&kind);
+        let static_heard = heard(SourceKind::File) && heard(SourceKind::Http);
         for (uid, running) in &mut self.running {
             let wanted = self.wanted.iter().find_map(|(kind, pods)| Some((*kind, pods.get(uid)?)));
             let current = Arc::clone(&running.desired.borrow());
@@ -211,14 +271,14 @@ impl Pods {
                 None if removed => running.restart = false,
                 // DIFFERS(static-removal): a file that is gone ends its Pod even if the API was never heard;
                 // the folder alone speaks for its Pods. Upstream waits for every source.
-                None if self.awaited.is_empty()
-                    || (running.source == PodSource::Static && !self.awaited.contains(&SourceKind::File)) =>
-                {
+                None if held.contains(uid) => {}
+                None if self.awaited.is_empty() || (running.source == PodSource::Static && static_heard) => {
                     remove(running);
                 }
                 None => {}
             }
         }
+        self.end_strangers();
         self.start_waiting();
     }
 
@@ -230,7 +290,9 @@ impl Pods {
         // Of several that wait for one name only the last is started.
         let mut last_by_name: BTreeMap<String, String> = BTreeMap::new();
         for uid in &waiting {
-            if let Some((SourceKind::File, pod)) = self.find_wanted(uid) {
+            if let Some((kind, pod)) = self.find_wanted(uid)
+                && kind.is_static()
+            {
                 last_by_name.insert(PodId::of(pod).full_name(), uid.clone());
             }
         }
@@ -239,10 +301,11 @@ impl Pods {
             let created = self.find_wanted(uid).and_then(|(_, pod)| pod.metadata.creation_timestamp.clone());
             (self.seen(uid).is_none(), created.map(|time| time.0))
         });
+        let strangers = self.strangers();
         for uid in waiting {
             let Some((kind, pod)) = self.find_wanted(&uid) else { continue };
             let (pod, id) = (pod.clone(), PodId::of(pod));
-            if kind == SourceKind::File {
+            if kind.is_static() {
                 let name = id.full_name();
                 if last_by_name.get(&name) != Some(&uid) {
                     continue;
@@ -251,15 +314,12 @@ impl Pods {
                     .running
                     .values()
                     .any(|running| running.source == PodSource::Static && running.id.full_name() == name);
-                if occupied {
+                if occupied || strangers.iter().any(|(_, seen)| is_called(seen, &name)) {
                     self.waiting.push(uid);
                     continue;
                 }
             }
-            let source = match kind {
-                SourceKind::File => PodSource::Static,
-                SourceKind::Api => PodSource::Api,
-            };
+            let source = kind.pod_source();
             match self.admission(&pod, &uid) {
                 Some(admission) => self.start_worker(id, pod, source, Intent::Run, admission),
                 None => self.waiting.push(uid),
@@ -326,7 +386,21 @@ impl Pods {
         self.snapshot.as_ref()?.get(uid)
     }
 
-    fn start_worker(&mut self, id: PodId, pod: Pod, source: PodSource, intent: Intent, admission: Admission) {
+    fn start_worker(
+        &mut self,
+        id: PodId,
+        mut pod: Pod,
+        source: PodSource,
+        intent: Intent,
+        admission: Admission,
+    ) {
+        if let Some(before) = self.before.remove(&id.uid) {
+            // COMPAT(kubelet): what was put back goes on counting its restarts.
+            let status = pod.status.get_or_insert_default();
+            status.container_statuses = before.container_statuses;
+            status.init_container_statuses = before.init_container_statuses;
+        }
+        let pulled = self.edits.begin(&id.uid);
         let uid = id.uid.clone();
         let desired = Desired { pod, source, intent, admission, host: self.context.host() };
         let (sender, receiver) = watch::channel(Arc::new(desired));
@@ -342,6 +416,7 @@ impl Pods {
             desired: receiver,
             watcher: Arc::clone(&watcher),
             gone: self.gone.clone(),
+            pulled,
             shutdown: self.tasks.shutdown_signal().clone(),
         };
         tracing::info!(pod = %id, uid, ?source, "Pod is taken on");
@@ -350,15 +425,32 @@ impl Pods {
         self.context.measures.pods.inc();
     }
 
-    /// Ends what runs here and no source wants, and what is left of Pods that are long gone.
-    fn end_strangers(&mut self) {
-        let Some(snapshot) = self.snapshot.as_ref().filter(|_| self.all_heard()) else { return };
-        let strangers: Vec<(String, Seen)> = snapshot
-            .iter()
-            .filter(|(_, seen)| seen.agent.as_deref() == Some(self.context.agent_id.as_str()))
+    /// What runs here, is ours, and no source wants.
+    fn strangers(&self) -> Vec<(String, Seen)> {
+        let seen = self.snapshot.iter().flatten();
+        seen.filter(|(_, seen)| seen.agent.as_deref() == Some(self.context.agent_id.as_str()))
             .filter(|(uid, _)| !self.running.contains_key(*uid) && self.find_wanted(uid).is_none())
             .map(|(uid, seen)| (uid.clone(), seen.clone()))
-            .collect();
+            .collect()
+    }
+
+    /// Ends what runs here and no source wants, and what is left of Pods that are long gone. Nothing before every
+    /// source was heard, but for what an edit takes the place of: that goes when the edit's images are there.
+    fn end_strangers(&mut self) {
+        if self.snapshot.is_none() {
+            return;
+        }
+        let heard = self.all_heard();
+        let mut strangers = self.strangers();
+        strangers.retain(|(_, seen)| {
+            let full_name = format!("{}_{}", seen.name, seen.namespace);
+            match self.next_in_line(&full_name) {
+                Some((next, pod)) if is_called(seen, &full_name) => {
+                    self.edits.are_fetched(&next, &pod, &format!("{}/{}", seen.namespace, seen.name))
+                }
+                Some(_) | None => heard,
+            }
+        });
         for (uid, seen) in strangers {
             tracing::info!(uid, namespace = %seen.namespace, name = %seen.name, "no source wants this Pod: it ends");
             let pod = stranger(&uid, &seen);
@@ -370,6 +462,9 @@ impl Pods {
                 Admission::Admitted,
             );
         }
+        if !heard {
+            return;
+        }
         for uid in self.context.volumes.pods_with_folders() {
             let known = self.running.contains_key(&uid)
                 || self.seen(&uid).is_some()
@@ -379,6 +474,11 @@ impl Pods {
             }
         }
     }
+}
+
+/// Whether something of this name lives.
+fn is_called(seen: &Seen, full_name: &str) -> bool {
+    format!("{}_{}", seen.name, seen.namespace) == full_name && seen.sandboxes.values().any(|ready| *ready)
 }
 
 impl Drop for Running {

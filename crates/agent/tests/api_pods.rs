@@ -120,6 +120,33 @@ async fn nodes_own_events_carry_its_name_as_uid() {
 }
 
 #[tokio::test]
+async fn fault_of_a_manifest_is_a_condition_and_an_event_of_the_node() {
+    let world = World::start().await;
+    let condition = |node: &Value| {
+        let all = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        all.into_iter().find(|condition| condition["type"] == "StaticPodManifestFault")
+    };
+    let says = async |status: &str| {
+        let now = world.api.get("/api/v1/nodes/n1").and_then(|node| condition(&node));
+        now.filter(|condition| condition["status"] == status)
+    };
+    eventually("no fault", async || says("False").await).await;
+    std::fs::write(world.folder.path().join("manifests/web.yaml"), "kind: [").unwrap();
+    let fault = eventually("the condition", async || says("True").await).await;
+    assert!(fault["message"].as_str().unwrap().contains("web.yaml: neither YAML nor JSON"), "{fault}");
+    let events = "/api/v1/namespaces/default/events";
+    let told = async || {
+        let names = world.api.names(events);
+        let mut events = names.iter().filter_map(|name| world.api.get(&format!("{events}/{name}")));
+        events.find(|event| event["reason"] == "StaticPodManifestFault" && event["type"] == "Warning")
+    };
+    eventually("the event", told).await;
+    std::fs::remove_file(world.folder.path().join("manifests/web.yaml")).unwrap();
+    eventually("no fault any more", async || says("False").await).await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn static_pod_has_a_mirror_with_its_hash_its_owner_and_its_status() {
     let world = World::start().await;
     world.write();

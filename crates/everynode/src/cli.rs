@@ -7,7 +7,7 @@ use std::time::Duration;
 use apiserver::ServiceRange;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::exit;
+use crate::{exit, node_flags};
 
 const DATA_DIR: &str = "/var/lib/everynode";
 
@@ -52,12 +52,16 @@ another is started. One of them leads: it runs the controllers and the scheduler
     #[command(after_help = "\
 Examples:
   everynode agent --pod-manifest-path /etc/kubernetes/manifests      static Pods, no API server at all
+  everynode agent --manifest-url https://config.example/pods.yaml --manifest-url-header 'Authorization:Bearer x'
   everynode agent --data-dir /var/lib/everynode                      the agent beside `everynode server` on one machine
   everynode agent --kubeconfig node.kubeconfig --node-name web-1     join the API server that the file names")]
     Agent(AgentArgs),
     /// Put images into this node's containerd, or list them
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Static Pods of this node: what runs, what is wrong, what would be
+    #[command(subcommand)]
+    Static(StaticCommand),
     /// Show the DaemonSets and Pods of this machine's API server
     #[command(after_help = "\
 Examples:
@@ -206,6 +210,18 @@ pub struct NodeArgs {
     /// Folder or file of static Pod manifests
     #[arg(long, value_name = "PATH")]
     pub pod_manifest_path: Option<PathBuf>,
+    /// Where static Pod manifests are fetched from, every 20 s
+    #[arg(long, value_name = "URL")]
+    pub manifest_url: Option<String>,
+    /// Headers for --manifest-url, e.g. a:hello,b:again; may be repeated
+    #[arg(long, value_name = "NAME:VALUE,…", requires = "manifest_url")]
+    pub manifest_url_header: Vec<String>,
+    /// Labels that the Node object is registered with
+    #[arg(long, value_name = "KEY=VALUE,…", value_parser = node_flags::labels)]
+    pub node_labels: Option<node_flags::Labels>,
+    /// Taints that the Node object is registered with
+    #[arg(long, value_name = "KEY=VALUE:EFFECT,…", value_parser = node_flags::taints)]
+    pub register_with_taints: Option<node_flags::Taints>,
     /// A running containerd to use; without it everynode starts its own
     #[arg(long, value_name = "unix:///…")]
     pub container_runtime_endpoint: Option<String>,
@@ -288,6 +304,42 @@ pub enum ImageCommand {
         runtime: RuntimeArgs,
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
+    },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum StaticCommand {
+    /// List the static Pods that this node's agent runs, and where each is from
+    #[command(after_help = "Examples:\n  everynode static list\n  everynode static list --output json")]
+    List {
+        #[command(flatten)]
+        data: DataArgs,
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Say what is wrong with the manifests; exit code 1 when something is
+    #[command(after_help = "Examples:\n  everynode static status\n  everynode static status --output json")]
+    Status {
+        #[command(flatten)]
+        data: DataArgs,
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Check manifests without running anything; exit code 1 when one would be refused
+    #[command(after_help = "\
+Examples:
+  everynode static validate web.yaml
+  everynode static validate pod.yaml config.yaml        Pods may name ConfigMaps and Secrets of the other files
+  kustomize build . | everynode static validate -")]
+    Validate {
+        /// Name of the node on which they would run; the host name when not given
+        #[arg(long, value_name = "NAME")]
+        node_name: Option<String>,
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+        /// The manifests; - is the standard input
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
     },
 }
 

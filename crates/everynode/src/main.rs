@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod exit;
+mod node_flags;
 mod paths;
 mod wiring;
 

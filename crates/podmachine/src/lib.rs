@@ -41,6 +41,7 @@ pub use action::{
     StartContainer, Step,
 };
 pub use desired::{Admission, Desired, Host, Intent, PodSource, TerminationCause};
+pub use image::{ImageVerdict, PulledImages, verdict as image_verdict};
 pub use machine::{Machine, Mark};
 pub use observed::{
     ContainerState, ImageState, Observed, ObservedContainer, ObservedSandbox, SandboxState, VolumeState,

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, PodSpec, PodStatus};
 use crate::action::{Action, Event, JobId, Outcome, Step};
 use crate::backoff::after;
 use crate::desired::{Admission, Desired, Intent, TerminationCause};
+use crate::image::PulledImages;
 use crate::memory::{Lost, Memory};
 use crate::observed::Observed;
 use crate::pod;
@@ -35,6 +36,11 @@ impl Machine {
     /// A machine that knows nothing: of a new Pod, or after a restart of the agent.
     pub fn new() -> Self {
         Self { memory: Memory::default(), state: State::Syncing }
+    }
+
+    /// Images that were pulled for these containers' first starts: they are not pulled again.
+    pub fn take_pulled(&mut self, pulled: PulledImages) {
+        self.memory.pulled.extend(pulled);
     }
 
     pub fn state(&self) -> State {

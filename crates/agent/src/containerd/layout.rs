@@ -72,6 +72,11 @@ impl Layout {
     pub fn last_good_manifests(&self) -> PathBuf {
         self.root_dir.join("static")
     }
+
+    /// The same of a manifest URL.
+    pub fn last_good_url(&self) -> PathBuf {
+        self.last_good_manifests().join("url")
+    }
 }
 
 /// The CRI address of the containerd that belongs to an agent's folder.

@@ -60,10 +60,11 @@ impl Wiring {
     ) -> Result<Wiring> {
         let beside = data.agent_kubeconfig();
         let kubeconfig = args.kubeconfig.clone().or_else(|| beside.exists().then(|| beside.clone()));
-        if kubeconfig.is_none() && args.node.pod_manifest_path.is_none() {
+        let has_manifests = args.node.pod_manifest_path.is_some() || args.node.manifest_url.is_some();
+        if kubeconfig.is_none() && !has_manifests {
             let text = format!(
                 "nothing to run: name the API server with --kubeconfig, or the static Pods with --pod-manifest-path \
-                 ({} is not there either)",
+                 or --manifest-url ({} is not there either)",
                 beside.display()
             );
             return Err(Failure::Usage(text).into());
@@ -98,6 +99,13 @@ fn base(data: &DataDir, args: &NodeArgs, node_name: String, metrics: Metrics) ->
         Some(endpoint) => RuntimeChoice::Socket(endpoint.clone()),
         None => RuntimeChoice::Managed,
     };
+    if let Some(url) = &args.manifest_url {
+        let from = agent::ManifestUrl::parse(url, args.manifest_url_header.iter().map(String::as_str))
+            .map_err(|error| Failure::Usage(format!("--manifest-url: {error}")))?;
+        config.manifest_url = Some(from);
+    }
+    config.node_labels = args.node_labels.clone().map(|labels| labels.0).unwrap_or_default();
+    config.node_taints = args.register_with_taints.clone().map(|taints| taints.0).unwrap_or_default();
     config.node_ip = args.node_ip;
     config.pod_cidr = network::pod_cidr(&data.agent())?;
     config.log_root = log_root(data);
