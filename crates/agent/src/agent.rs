@@ -21,7 +21,7 @@ use crate::cgroup::Hierarchies;
 use crate::config::{Config, RuntimeChoice};
 use crate::containerd::{Layout, Supervisor, SupervisorState, socket_uri};
 use crate::context::{NodeContext, STARTS_AT_ONCE_MAX};
-use crate::http::{self, HttpError};
+use crate::http::{self, HttpError, ServingCertificate};
 use crate::logs;
 use crate::measures::Measures;
 use crate::mirror::{MirrorKeeper, Mirrors};
@@ -76,6 +76,7 @@ pub struct Agent {
 struct Shared {
     context: Arc<NodeContext>,
     http_addr: Option<SocketAddr>,
+    serving: Option<ServingCertificate>,
     ready: watch::Receiver<bool>,
 }
 
@@ -142,12 +143,13 @@ impl Agent {
             board,
             watchers: Arc::new(Watchers::default()),
         });
-        let http_addr = match &config.http {
+        let (http_addr, serving) = match &config.http {
             Some(wanted) => {
                 let served = http::start(wanted, Arc::clone(&context), config.metrics.clone(), tasks).await;
-                Some(served.map_err(StartError::Http)?)
+                let (address, serving) = served.map_err(StartError::Http)?;
+                (Some(address), Some(serving))
             }
-            None => None,
+            None => (None, None),
         };
         let (told, ready) = watch::channel(false);
         let parts =
@@ -160,7 +162,7 @@ impl Agent {
                 () = parts.start(up, told, &tasks_of_parts) => {}
             }
         });
-        Ok(Agent { shared: Arc::new(Shared { context, http_addr, ready }) })
+        Ok(Agent { shared: Arc::new(Shared { context, http_addr, serving, ready }) })
     }
 
     /// Resolves when the runtime answers, every source was heard, and the node is registered (if there is an
@@ -176,6 +178,11 @@ impl Agent {
     /// Where the HTTPS API listens.
     pub fn http_addr(&self) -> Option<SocketAddr> {
         self.shared.http_addr
+    }
+
+    /// What the HTTPS API shows to its callers; `None` where it is not served.
+    pub fn serving_certificate(&self) -> Option<ServingCertificate> {
+        self.shared.serving.clone()
     }
 
     /// The Pods of this node with their statuses of now.

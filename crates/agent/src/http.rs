@@ -51,13 +51,15 @@ struct Served {
     streams: stream::OpenStreams,
 }
 
-/// Starts serving; where it listens.
+pub use listener::ServingCertificate;
+
+/// Starts serving; where it listens, and its certificate, which may be replaced.
 pub async fn start(
     config: &HttpConfig,
     context: Arc<NodeContext>,
     metrics: Metrics,
     tasks: &Tasks,
-) -> Result<SocketAddr, HttpError> {
+) -> Result<(SocketAddr, ServingCertificate), HttpError> {
     listener::start(
         config,
         router(Served { context, metrics, streams: stream::OpenStreams::new(tasks.clone()) }),

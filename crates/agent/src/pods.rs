@@ -263,9 +263,7 @@ impl Pods {
                     remove(running);
                 }
                 Some((_, pod)) if !same_wish(&current.pod, pod) => {
-                    running
-                        .desired
-                        .send_replace(Arc::new(Desired { pod: pod.clone(), ..(*current).clone() }));
+                    running.desired.send_replace(Arc::new(current.of(pod.clone())));
                 }
                 Some(_) => {}
                 None if removed => running.restart = false,
@@ -402,7 +400,7 @@ impl Pods {
         }
         let pulled = self.edits.begin(&id.uid);
         let uid = id.uid.clone();
-        let desired = Desired { pod, source, intent, admission, host: self.context.host() };
+        let desired = Desired { intent, admission, ..Desired::run(pod, source, self.context.host()) };
         let (sender, receiver) = watch::channel(Arc::new(desired));
         let watcher = self.context.watchers.register(&uid);
         if let Some(seen) = self.seen(&uid) {

@@ -118,7 +118,7 @@ impl Worker {
         life.known.forget_containers(&life.exited);
         let mark = life.machine.mark();
         let volumes = life.volumes.clone();
-        let looked = look::look(&self.context, &desired.pod, mark, volumes, &mut life.known).await;
+        let looked = look::look(&self.context, &desired, mark, volumes, &mut life.known).await;
         let observed = match looked {
             Ok(observed) => observed,
             Err(error) => {

@@ -46,5 +46,5 @@ pub use machine::{Machine, Mark};
 pub use observed::{
     ContainerState, ImageState, Observed, ObservedContainer, ObservedSandbox, SandboxState, VolumeState,
 };
-pub use pod::container_hash;
+pub use pod::{container_hash, ephemeral_containers};
 pub use state::State;

@@ -64,7 +64,8 @@ impl Machine {
         if observed.mark.0 < self.memory.finished {
             return self.look_again(desired, spec, now);
         }
-        self.memory.hash_all(pod::members(spec).map(|member| member.container));
+        let members = pod::members(spec).map(|member| member.container);
+        self.memory.hash_all(members.chain(&desired.ephemeral));
         let mut turn = Turn {
             now,
             desired,
@@ -105,7 +106,13 @@ impl Machine {
     fn events(&mut self, spec: &PodSpec) -> Vec<Event> {
         let path = |name: &str| {
             let init = spec.init_containers.iter().flatten().any(|container| container.name == name);
-            let list = if init { "initContainers" } else { "containers" };
+            let ephemeral =
+                spec.ephemeral_containers.iter().flatten().any(|container| container.name == name);
+            let list = match (init, ephemeral) {
+                (true, _) => "initContainers",
+                (false, true) => "ephemeralContainers",
+                (false, false) => "containers",
+            };
             format!("spec.{list}{{{name}}}")
         };
         let notes = std::mem::take(&mut self.memory.events);
