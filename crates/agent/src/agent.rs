@@ -28,6 +28,7 @@ use crate::mirror::{MirrorKeeper, Mirrors};
 use crate::network::{NetworkError, PodNetwork, Subnet, short_name};
 use crate::node::facts::{Facts, find_node_ip};
 use crate::node::{Identity, NodeKeeper};
+use crate::offline::{self, Kept};
 use crate::pods::{Inputs, Pods};
 use crate::resolv::Resolver;
 use crate::runtime_events::{RuntimeWatch, Watchers};
@@ -110,6 +111,7 @@ impl Agent {
             let speaker = Speaker { component: "kubelet".to_owned(), host: config.node_name.clone() };
             Recorder::start(client, speaker, Arc::clone(&config.clock), tasks)
         });
+        let kept = Arc::new(Kept::open(Layout::of(&config.root_dir).offline()));
         let context = Arc::new(NodeContext {
             node_name: config.node_name.clone(),
             agent_id: short_name(&config.root_dir),
@@ -122,7 +124,8 @@ impl Agent {
             recorder,
             clock: Arc::clone(&config.clock),
             volumes: Volumes::new(&config.root_dir),
-            tokens: Tokens::new(config.client.clone(), Arc::clone(&config.clock)),
+            tokens: Tokens::new(config.client.clone(), Arc::clone(&config.clock), Arc::clone(&kept)),
+            kept,
             cgroups: makes_processes.then(|| Hierarchies::find(&config.root_dir)),
             resolver: Resolver {
                 cluster_dns: config.cluster_dns.clone(),
@@ -291,8 +294,14 @@ impl Parts {
         let mut registered = None;
         if let (Some(client), Some(pods)) = (self.config.client.clone(), self.pods) {
             NodeKeeper::start(client.clone(), Arc::clone(context), identity, node, tasks);
-            tasks
-                .spawn("pods of the API", api_server::run(pods, sets, self.mirror_version, shutdown.clone()));
+            let (kept, clock) = (Arc::clone(&context.kept), Arc::clone(&context.clock));
+            let board = Arc::clone(&context.board);
+            tasks.spawn(
+                "Pods on disk",
+                offline::run(Arc::clone(&kept), pods.clone(), board, Arc::clone(&clock), shutdown.clone()),
+            );
+            let listen = api_server::run(pods, sets, self.mirror_version, kept, clock, shutdown.clone());
+            tasks.spawn("pods of the API", listen);
             tasks.spawn("pod statuses", context.statuses.clone().run(shutdown.clone()));
             let keeper = MirrorKeeper {
                 client,

@@ -18,6 +18,7 @@ use crate::board::Board;
 use crate::cgroup::Hierarchies;
 use crate::measures::Measures;
 use crate::objects::Shelf;
+use crate::offline::Kept;
 use crate::resolv::Resolver;
 use crate::runtime_events::Watchers;
 use crate::source::ledger::Ledger;
@@ -41,6 +42,8 @@ pub struct NodeContext {
     /// Scheme of container ids in a status.
     pub runtime_name: String,
     pub client: Option<kube::Client>,
+    /// What the API's Pods need, for when the API is away.
+    pub kept: Arc<Kept>,
     /// ConfigMaps and Secrets for static Pods.
     pub local_objects: Arc<LocalObjects>,
     /// What the sources of static Pods hold, and what is wrong with them.
@@ -78,10 +81,10 @@ impl NodeContext {
     }
 
     /// Where the ConfigMaps and Secrets of a Pod are.
-    pub fn objects_of(&self, source: PodSource) -> Shelf<'_> {
+    pub fn objects_of<'a>(&'a self, source: PodSource, uid: &'a str) -> Shelf<'a> {
         match source {
             PodSource::Static => Shelf::Node(&self.local_objects),
-            PodSource::Api => Shelf::Api(self.client.as_ref()),
+            PodSource::Api => Shelf::Api { client: self.client.as_ref(), kept: &self.kept, uid },
         }
     }
 

@@ -52,9 +52,9 @@ pub async fn pull(
     image: &str,
 ) -> Result<Pulled, Failure> {
     let began = Instant::now();
-    let namespace = PodId::of(pod).namespace;
+    let id = PodId::of(pod);
     let names = Names::of_image_pulls(pod);
-    let found = objects::fetch(context.objects_of(source), &namespace, &names)
+    let found = objects::fetch(context.objects_of(source, &id.uid), &id.namespace, &names)
         .await
         .map_err(|error| Failure::Pull(crate::error_chain(&error)))?;
     let auth = found.secrets.values().flatten().find_map(|secret| registry_auth(secret, image));

@@ -27,6 +27,7 @@ mod mirror;
 pub mod network;
 mod node;
 mod objects;
+mod offline;
 pub mod pause;
 mod pods;
 mod probe;

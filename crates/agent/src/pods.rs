@@ -52,6 +52,8 @@ pub struct Pods {
     tasks: Tasks,
     /// Sources that exist on this node and were not heard yet.
     awaited: BTreeSet<SourceKind>,
+    /// Sources whose last set is from the disk.
+    offline: BTreeSet<SourceKind>,
     wanted: BTreeMap<SourceKind, BTreeMap<String, Pod>>,
     running: BTreeMap<String, Running>,
     /// Order in which waiting Pods were first wanted.
@@ -97,6 +99,7 @@ impl Pods {
             context,
             tasks: tasks.clone(),
             awaited: sources.into_iter().collect(),
+            offline: BTreeSet::new(),
             wanted: BTreeMap::new(),
             running: BTreeMap::new(),
             waiting: Vec::new(),
@@ -148,7 +151,12 @@ impl Pods {
 
     fn take_set(&mut self, set: SourceSet) {
         let was_waiting = !self.all_heard();
-        self.awaited.remove(&set.kind);
+        if set.heard {
+            self.awaited.remove(&set.kind);
+            self.offline.remove(&set.kind);
+        } else {
+            self.offline.insert(set.kind);
+        }
         let mut pods = BTreeMap::new();
         for pod in set.pods {
             let uid = pod.metadata.uid.clone().unwrap_or_default();
@@ -318,7 +326,7 @@ impl Pods {
                 }
             }
             let source = kind.pod_source();
-            match self.admission(&pod, &uid) {
+            match self.admission(&pod, &uid, kind) {
                 Some(admission) => self.start_worker(id, pod, source, Intent::Run, admission),
                 None => self.waiting.push(uid),
             }
@@ -326,9 +334,10 @@ impl Pods {
     }
 
     /// The node's word, asked once; whoever must go for this Pod is told. `None`: to be asked again later.
-    fn admission(&self, pod: &Pod, uid: &str) -> Option<Admission> {
+    fn admission(&self, pod: &Pod, uid: &str, kind: SourceKind) -> Option<Admission> {
         let ending = pod.metadata.deletion_timestamp.is_some() || api::pod::is_terminal(pod);
-        if self.seen(uid).is_some() || ending {
+        // What was kept on the disk was admitted before.
+        if self.seen(uid).is_some() || ending || self.offline.contains(&kind) {
             return Some(Admission::Admitted);
         }
         let counts = |uid: &str, desired: &Desired| {

@@ -55,4 +55,6 @@ impl SourceKind {
 pub struct SourceSet {
     pub kind: SourceKind,
     pub pods: Vec<Pod>,
+    /// `false`: what was wanted when an earlier agent ended. It starts Pods and ends none.
+    pub heard: bool,
 }

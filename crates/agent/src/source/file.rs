@@ -141,7 +141,7 @@ impl FileSource {
                 let pods = self.read_all();
                 if sent.as_ref() != Some(&pods) {
                     sent = Some(pods.clone());
-                    if sets.send(SourceSet { kind: SourceKind::File, pods }).await.is_err() {
+                    if sets.send(SourceSet { kind: SourceKind::File, pods, heard: true }).await.is_err() {
                         return;
                     }
                 }

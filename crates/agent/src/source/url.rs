@@ -199,7 +199,7 @@ impl UrlSource {
             let (pods, heard) = self.settle(trouble.take());
             if heard && sent.as_ref() != Some(&pods) {
                 sent = Some(pods.clone());
-                if sets.send(SourceSet { kind: SourceKind::Http, pods }).await.is_err() {
+                if sets.send(SourceSet { kind: SourceKind::Http, pods, heard: true }).await.is_err() {
                     return;
                 }
             }

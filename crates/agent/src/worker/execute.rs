@@ -105,7 +105,7 @@ async fn prepare_volumes(order: &Order) -> Result<(), Failure> {
         return Err(Failure::Refused(format!("make the Pod's control group: {error}")));
     }
     let names = Names::of_volumes(pod);
-    let shelf = context.objects_of(order.desired.source);
+    let shelf = context.objects_of(order.desired.source, &id.uid);
     let mut referenced = objects::fetch(shelf, &id.namespace, &names).await.map_err(refused)?;
     referenced.tokens = context.tokens.of_volumes(pod).await.map_err(refused)?;
     let facts = facts(context, pod, &[]);

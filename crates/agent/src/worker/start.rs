@@ -114,7 +114,7 @@ async fn configure(
     let pod = &order.desired.pod;
     let id = PodId::of(pod);
     let names = Names::of_environment(container);
-    let referenced = objects::fetch(context.objects_of(order.desired.source), &id.namespace, &names)
+    let referenced = objects::fetch(context.objects_of(order.desired.source, &id.uid), &id.namespace, &names)
         .await
         .map_err(|error| Failure::Config(crate::error_chain(&error)))?;
     let made = environment(container, &facts(context, pod, &wanted.pod_ips), &referenced)
