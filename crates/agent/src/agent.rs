@@ -21,6 +21,7 @@ use crate::cgroup::Hierarchies;
 use crate::config::{Config, RuntimeChoice};
 use crate::containerd::{Layout, Supervisor, SupervisorState, socket_uri};
 use crate::context::{NodeContext, STARTS_AT_ONCE_MAX};
+use crate::eviction;
 use crate::http::{self, HttpError, ServingCertificate};
 use crate::logs;
 use crate::measures::Measures;
@@ -256,7 +257,8 @@ impl Parts {
         let kinds = kinds.chain(self.config.manifest_url.iter().map(|_| SourceKind::Http));
         let kinds: Vec<SourceKind> = kinds.chain(self.pods.iter().map(|_| SourceKind::Api)).collect();
         let has_manifests = kinds.iter().any(|kind| kind.is_static());
-        let inputs = Inputs { sets: sets_in, snapshots: snapshots_in };
+        let (evictions, evictions_in) = mpsc::channel(eviction::EVICTIONS_QUEUED_MAX);
+        let inputs = Inputs { sets: sets_in, snapshots: snapshots_in, evictions: evictions_in };
         let identity = identity(&self.config, self.facts, self.http_addr);
         let (node, told) = watch::channel::<Option<Arc<Node>>>(None);
         let gate = Gate::new(identity.node(), self.config.client.is_some().then(|| told.clone()));
@@ -288,6 +290,7 @@ impl Parts {
             snapshots,
         };
         tasks.spawn("runtime events", watch_runtime.run(shutdown.clone()));
+        tasks.spawn("local storage limits", eviction::run(Arc::clone(context), evictions, shutdown.clone()));
         if context.cgroups.is_some() {
             tasks.spawn("log rotation", logs::rotate::run(Arc::clone(context), shutdown.clone()));
         }

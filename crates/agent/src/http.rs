@@ -1,4 +1,4 @@
-//! The agent's own HTTPS API: logs, exec, attach, port-forward, Pods, health, metrics.
+//! The agent's own HTTPS API: logs, exec, attach, port-forward, Pods, health, metrics, usage, configuration.
 //!
 //! Upstream: pkg/kubelet/server. Who calls must show a client certificate of the CA that was given, of a user in
 //! `system:masters` or of the API server's own kubelet client: a node's certificate opens nothing here. Streams are not
@@ -6,7 +6,9 @@
 
 mod caller;
 mod container_logs;
+mod configz;
 mod listener;
+mod stats;
 mod stream;
 
 use std::net::SocketAddr;
@@ -26,6 +28,7 @@ use process::{Metrics, Tasks};
 use crate::board::Row;
 use crate::config::HttpConfig;
 use crate::context::NodeContext;
+use crate::usage::Rates;
 
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
@@ -49,6 +52,7 @@ struct Served {
     context: Arc<NodeContext>,
     metrics: Metrics,
     streams: stream::OpenStreams,
+    rates: Arc<Rates>,
 }
 
 pub use listener::ServingCertificate;
@@ -62,7 +66,12 @@ pub async fn start(
 ) -> Result<(SocketAddr, ServingCertificate), HttpError> {
     listener::start(
         config,
-        router(Served { context, metrics, streams: stream::OpenStreams::new(tasks.clone()) }),
+        router(Served {
+            context,
+            metrics,
+            streams: stream::OpenStreams::new(tasks.clone()),
+            rates: Arc::default(),
+        }),
         tasks,
     )
     .await
@@ -73,6 +82,11 @@ fn router(served: Served) -> Router {
         .route("/healthz", get(|| async { "ok" }))
         .route("/healthz/{check}", get(|| async { "ok" }))
         .route("/metrics", get(show_metrics))
+        .route("/metrics/resource", get(stats::resource))
+        .route("/metrics/cadvisor", get(stats::cadvisor))
+        .route("/stats/summary", get(stats::summary))
+        .route("/stats/summary/", get(stats::summary))
+        .route("/configz", get(configz::show))
         .route("/pods", get(list_pods))
         .route("/runningpods/", get(running_pods))
         .route("/containerLogs/{namespace}/{pod}/{container}", get(container_logs::serve))

@@ -16,6 +16,7 @@ mod context;
 mod downward;
 mod edits;
 mod environment;
+mod eviction;
 mod hook;
 mod hosts;
 mod http;
@@ -39,6 +40,7 @@ mod static_report;
 mod status;
 mod termination;
 mod token;
+mod usage;
 mod volume;
 mod worker;
 

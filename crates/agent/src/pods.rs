@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 use crate::admission::{Answer, Gate};
 use crate::context::NodeContext;
 use crate::edits::{Edits, News};
+use crate::eviction::Eviction;
 use crate::logs;
 use crate::runtime_events::{Seen, Snapshot, Watcher};
 use crate::source::{SourceKind, SourceSet};
@@ -34,6 +35,9 @@ const STRANGER_GRACE_SECONDS: i64 = 1;
 /// Upstream's word for a Pod that goes so that a critical one can start, and what is said of it.
 const PREEMPTING: &str = "Preempting";
 const PREEMPTING_MESSAGE: &str = "Preempted in order to admit critical pod";
+/// Upstream's word for a Pod that uses more than it may, and its grace: such a Pod has no claim to time.
+const EVICTED: &str = "Evicted";
+const EVICTED_GRACE_SECONDS: u64 = 1;
 /// The API's default for Pods that do not say.
 const GRACE_SECONDS_DEFAULT: u64 = 30;
 
@@ -81,6 +85,7 @@ struct Running {
 pub struct Inputs {
     pub sets: mpsc::Receiver<SourceSet>,
     pub snapshots: mpsc::Receiver<Snapshot>,
+    pub evictions: mpsc::Receiver<Eviction>,
 }
 
 impl Pods {
@@ -135,6 +140,7 @@ impl Pods {
                         self.start_waiting();
                     }
                 }
+                Some(eviction) = inputs.evictions.recv() => self.evict(&eviction),
                 Some(news) = fetched.recv() => {
                     self.edits.take(news);
                     self.settle();
@@ -369,23 +375,36 @@ impl Pods {
     }
 
     fn preempt(&self, victim: &Running, pod: &Pod) {
-        let desired = Arc::clone(&victim.desired.borrow());
         tracing::warn!(victim = %victim.id, pod = %PodId::of(pod), "Pod ends in favour of a critical one");
+        let desired = Arc::clone(&victim.desired.borrow());
+        let own = desired.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+        let grace_seconds = own.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(GRACE_SECONDS_DEFAULT);
+        self.end(victim, PREEMPTING, PREEMPTING_MESSAGE, grace_seconds);
+    }
+
+    /// COMPAT(kubelet): critical Pods, static ones among them, are never evicted.
+    fn evict(&self, eviction: &Eviction) {
+        let Some(running) = self.running.get(&eviction.uid) else { return };
+        let desired = Arc::clone(&running.desired.borrow());
+        if desired.intent != Intent::Run || api::pod::is_critical(&desired.pod) {
+            return;
+        }
+        tracing::warn!(pod = %running.id, message = eviction.message, "Pod is evicted");
+        self.end(running, EVICTED, &eviction.message, EVICTED_GRACE_SECONDS);
+    }
+
+    fn end(&self, running: &Running, reason: &str, message: &str, grace_seconds: u64) {
+        let desired = Arc::clone(&running.desired.borrow());
         let event = Event {
             event_type: EventType::Warning,
-            reason: PREEMPTING.to_owned(),
-            message: PREEMPTING_MESSAGE.to_owned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
             field_path: None,
         };
         self.context.say(&desired.pod, &event);
-        let own = desired.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
-        let grace_seconds = own.and_then(|seconds| u64::try_from(seconds).ok());
-        let intent = Intent::Terminate(TerminationCause::Evicted {
-            reason: PREEMPTING.to_owned(),
-            message: PREEMPTING_MESSAGE.to_owned(),
-            grace_seconds: grace_seconds.unwrap_or(GRACE_SECONDS_DEFAULT),
-        });
-        victim.desired.send_replace(Arc::new(Desired { intent, ..(*desired).clone() }));
+        let (reason, message) = (reason.to_owned(), message.to_owned());
+        let intent = Intent::Terminate(TerminationCause::Evicted { reason, message, grace_seconds });
+        running.desired.send_replace(Arc::new(Desired { intent, ..(*desired).clone() }));
     }
 
     /// The Pod as the runtime showed it.

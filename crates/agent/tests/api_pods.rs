@@ -265,3 +265,27 @@ async fn agent_that_comes_back_keeps_mirror_and_container() {
     assert_eq!(first.api.names(PODS), ["web-n1"]);
     assert!(tasks.shutdown(DEADLINE).await.is_empty());
 }
+
+#[tokio::test]
+async fn pod_that_fills_its_empty_dir_beyond_the_limit_is_evicted() {
+    let world = World::start().await;
+    let path = format!("{PODS}/greedy");
+    world.api.put(
+        &path,
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "greedy", "namespace": "default"},
+            "spec": {"nodeName": "n1", "restartPolicy": "Always", "terminationGracePeriodSeconds": 30,
+                "containers": [{"name": "c", "image": "web:1", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}],
+                "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "64Ki"}}]}}),
+    );
+    let running = async || world.api.get(&path).filter(|pod| pod["status"]["phase"] == "Running");
+    let pod = eventually("it runs", running).await;
+    let uid = pod["metadata"]["uid"].as_str().unwrap();
+    let volume = world.folder.path().join(format!("agent/pods/{uid}/volumes/kubernetes.io~empty-dir/v"));
+    std::fs::write(volume.join("much"), vec![1; 128 << 10]).unwrap();
+    let failed = async || world.api.get(&path).filter(|pod| pod["status"]["phase"] == "Failed");
+    let pod = eventually("it has failed", failed).await;
+    assert_eq!(pod["status"]["reason"], "Evicted");
+    assert_eq!(pod["status"]["message"], "Usage of EmptyDir volume \"v\" exceeds the limit \"64Ki\". ");
+    assert!(world.containers().is_empty());
+    world.stop().await;
+}

@@ -133,6 +133,11 @@ impl Ledger {
         self.pages.read().values().cloned().collect()
     }
 
+    /// Where a source reads; `None`: there is no such source.
+    pub fn place_of(&self, kind: SourceKind) -> Option<String> {
+        self.pages.read().get(&Writer::Source(kind)).map(|page| page.place.clone())
+    }
+
     pub fn faults(&self) -> Vec<FaultLine> {
         self.pages.read().values().flat_map(|page| page.faults.clone()).collect()
     }
