@@ -49,7 +49,9 @@ pub async fn run(context: Arc<NodeContext>, evictions: mpsc::Sender<Eviction>, s
             let uid = row.pod.metadata.uid.clone().unwrap_or_default();
             let volumes = context.volumes.clone();
             let measured = tokio::task::spawn_blocking(move || {
-                let over = limits.iter().find(|limit| used_bytes(&volumes.empty_dir(&uid, &limit.volume)) > limit.bytes);
+                let over = limits
+                    .iter()
+                    .find(|limit| used_bytes(&volumes.empty_dir(&uid, &limit.volume)) > limit.bytes);
                 over.map(|limit| Eviction { uid: uid.clone(), message: message(limit) })
             });
             if let Ok(Some(eviction)) = measured.await
@@ -115,12 +117,13 @@ mod tests {
 
     #[test]
     fn limits_are_those_of_volumes_on_disk() {
-        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"containers": [], "volumes": [
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"containers": [], "volumes": [
             {"name": "a", "emptyDir": {"sizeLimit": "1Mi"}},
             {"name": "b", "emptyDir": {"sizeLimit": "1Mi", "medium": "Memory"}},
             {"name": "c", "emptyDir": {}},
             {"name": "d", "hostPath": {"path": "/"}}]}}))
-        .unwrap();
+            .unwrap();
         let found = limits(&pod);
         assert_eq!(found, [Limit { volume: "a".to_owned(), text: "1Mi".to_owned(), bytes: 1 << 20 }]);
         assert_eq!(message(&found[0]), "Usage of EmptyDir volume \"a\" exceeds the limit \"1Mi\". ");

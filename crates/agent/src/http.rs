@@ -5,8 +5,8 @@
 //! understood: the upgrade is answered by the runtime's streaming server, and bytes go through both ways.
 
 mod caller;
-mod container_logs;
 mod configz;
+mod container_logs;
 mod listener;
 mod stats;
 mod stream;

@@ -378,7 +378,8 @@ impl Pods {
         tracing::warn!(victim = %victim.id, pod = %PodId::of(pod), "Pod ends in favour of a critical one");
         let desired = Arc::clone(&victim.desired.borrow());
         let own = desired.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
-        let grace_seconds = own.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(GRACE_SECONDS_DEFAULT);
+        let grace_seconds =
+            own.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(GRACE_SECONDS_DEFAULT);
         self.end(victim, PREEMPTING, PREEMPTING_MESSAGE, grace_seconds);
     }
 

@@ -118,7 +118,13 @@ pub async fn look(context: &NodeContext, rates: &Rates) -> cri::Result<Usage> {
         for status in statuses {
             let Some(found) = stats.get(&status.name) else { continue };
             let running = status.state.as_ref().and_then(|state| state.running.as_ref());
-            containers.push(container(found, status, running.and_then(|r| r.started_at.as_ref().map(|t| t.0)), at, rates));
+            containers.push(container(
+                found,
+                status,
+                running.and_then(|r| r.started_at.as_ref().map(|t| t.0)),
+                at,
+                rates,
+            ));
         }
         usage.pods.push(PodUsage {
             namespace: meta.namespace.clone().unwrap_or_default(),

@@ -77,7 +77,8 @@ impl Volumes {
 
     /// Where an emptyDir lies.
     pub fn empty_dir(&self, uid: &str, name: &str) -> PathBuf {
-        let volume = Volume { name: name.to_owned(), empty_dir: Some(Default::default()), ..Volume::default() };
+        let volume =
+            Volume { name: name.to_owned(), empty_dir: Some(Default::default()), ..Volume::default() };
         self.place(uid, &volume)
     }
 

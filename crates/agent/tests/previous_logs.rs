@@ -118,7 +118,10 @@ async fn usage_and_configuration_are_served_in_the_forms_that_dashboards_read() 
     assert_eq!(summary["node"]["nodeName"], "n1");
     assert_eq!(summary["pods"][0]["podRef"]["name"], "web-n1");
     let resource = get("/metrics/resource").await;
-    assert!(resource.contains("pod_memory_working_set_bytes{namespace=\"default\",pod=\"web-n1\"}"), "{resource}");
+    assert!(
+        resource.contains("pod_memory_working_set_bytes{namespace=\"default\",pod=\"web-n1\"}"),
+        "{resource}"
+    );
     assert!(get("/metrics/cadvisor").await.contains("container=\"c\""));
     let config: serde_json::Value = serde_json::from_str(&get("/configz").await).unwrap();
     assert!(config["kubeletconfig"]["staticPodPath"].as_str().unwrap().ends_with("/manifests"));

@@ -102,21 +102,30 @@ fn pod_summary(pod: &PodUsage) -> Value {
         ("podRef", Some(json!({"name": pod.name, "namespace": pod.namespace, "uid": pod.uid}))),
         ("startTime", pod.started_at.and_then(time)),
         ("containers", Some(pod.containers.iter().map(container_summary).collect::<Vec<_>>().into())),
-        ("cpu", Some(known([
-            ("time", at.and_then(time)),
-            ("usageNanoCores", number(pod.sum(|container| container.cpu_nanocores))),
-            ("usageCoreNanoSeconds", number(pod.sum(|container| container.cpu_core_nanoseconds))),
-        ]))),
-        ("memory", Some(known([
-            ("time", at.and_then(time)),
-            ("usageBytes", number(pod.sum(|container| container.memory_usage_bytes))),
-            ("workingSetBytes", number(pod.sum(|container| container.memory_working_set_bytes))),
-            ("rssBytes", number(pod.sum(|container| container.memory_rss_bytes))),
-        ]))),
-        ("ephemeral-storage", Some(known([
-            ("time", at.and_then(time)),
-            ("usedBytes", number(pod.sum(|container| container.writable_layer_bytes))),
-        ]))),
+        (
+            "cpu",
+            Some(known([
+                ("time", at.and_then(time)),
+                ("usageNanoCores", number(pod.sum(|container| container.cpu_nanocores))),
+                ("usageCoreNanoSeconds", number(pod.sum(|container| container.cpu_core_nanoseconds))),
+            ])),
+        ),
+        (
+            "memory",
+            Some(known([
+                ("time", at.and_then(time)),
+                ("usageBytes", number(pod.sum(|container| container.memory_usage_bytes))),
+                ("workingSetBytes", number(pod.sum(|container| container.memory_working_set_bytes))),
+                ("rssBytes", number(pod.sum(|container| container.memory_rss_bytes))),
+            ])),
+        ),
+        (
+            "ephemeral-storage",
+            Some(known([
+                ("time", at.and_then(time)),
+                ("usedBytes", number(pod.sum(|container| container.writable_layer_bytes))),
+            ])),
+        ),
     ])
 }
 
@@ -124,24 +133,33 @@ fn container_summary(container: &ContainerUsage) -> Value {
     known([
         ("name", Some(json!(container.name))),
         ("startTime", container.started_at.and_then(time)),
-        ("cpu", Some(known([
-            ("time", time(container.at)),
-            ("usageNanoCores", number(container.cpu_nanocores)),
-            ("usageCoreNanoSeconds", number(container.cpu_core_nanoseconds)),
-        ]))),
-        ("memory", Some(known([
-            ("time", time(container.at)),
-            ("usageBytes", number(container.memory_usage_bytes)),
-            ("workingSetBytes", number(container.memory_working_set_bytes)),
-            ("rssBytes", number(container.memory_rss_bytes)),
-            ("pageFaults", number(container.page_faults)),
-            ("majorPageFaults", number(container.major_page_faults)),
-        ]))),
-        ("rootfs", Some(known([
-            ("time", time(container.at)),
-            ("usedBytes", number(container.writable_layer_bytes)),
-            ("inodesUsed", number(container.writable_layer_inodes)),
-        ]))),
+        (
+            "cpu",
+            Some(known([
+                ("time", time(container.at)),
+                ("usageNanoCores", number(container.cpu_nanocores)),
+                ("usageCoreNanoSeconds", number(container.cpu_core_nanoseconds)),
+            ])),
+        ),
+        (
+            "memory",
+            Some(known([
+                ("time", time(container.at)),
+                ("usageBytes", number(container.memory_usage_bytes)),
+                ("workingSetBytes", number(container.memory_working_set_bytes)),
+                ("rssBytes", number(container.memory_rss_bytes)),
+                ("pageFaults", number(container.page_faults)),
+                ("majorPageFaults", number(container.major_page_faults)),
+            ])),
+        ),
+        (
+            "rootfs",
+            Some(known([
+                ("time", time(container.at)),
+                ("usedBytes", number(container.writable_layer_bytes)),
+                ("inodesUsed", number(container.writable_layer_inodes)),
+            ])),
+        ),
     ])
 }
 
@@ -177,7 +195,8 @@ impl<'a> Family<'a> {
 /// `{a="b"}`, with what Prometheus wants escaped.
 fn labels(pairs: &[(&str, &str)]) -> String {
     let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
+    let pairs: Vec<String> =
+        pairs.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
     format!("{{{}}}", pairs.join(","))
 }
 
@@ -191,14 +210,35 @@ fn stamped(value: Option<String>, at: Timestamp) -> Option<String> {
 
 fn resource_of(usage: &Usage) -> String {
     let mut text = String::new();
-    let mut cpu = Family::new("container_cpu_usage_seconds_total", "counter", "[STABLE] Cumulative cpu time consumed by the container in core-seconds");
-    let mut memory = Family::new("container_memory_working_set_bytes", "gauge", "[STABLE] Current working set of the container in bytes");
-    let mut start = Family::new("container_start_time_seconds", "gauge", "[STABLE] Start time of the container since unix epoch in seconds");
-    let mut pod_cpu = Family::new("pod_cpu_usage_seconds_total", "counter", "[STABLE] Cumulative cpu time consumed by the pod in core-seconds");
-    let mut pod_memory = Family::new("pod_memory_working_set_bytes", "gauge", "[STABLE] Current working set of the pod in bytes");
+    let mut cpu = Family::new(
+        "container_cpu_usage_seconds_total",
+        "counter",
+        "[STABLE] Cumulative cpu time consumed by the container in core-seconds",
+    );
+    let mut memory = Family::new(
+        "container_memory_working_set_bytes",
+        "gauge",
+        "[STABLE] Current working set of the container in bytes",
+    );
+    let mut start = Family::new(
+        "container_start_time_seconds",
+        "gauge",
+        "[STABLE] Start time of the container since unix epoch in seconds",
+    );
+    let mut pod_cpu = Family::new(
+        "pod_cpu_usage_seconds_total",
+        "counter",
+        "[STABLE] Cumulative cpu time consumed by the pod in core-seconds",
+    );
+    let mut pod_memory = Family::new(
+        "pod_memory_working_set_bytes",
+        "gauge",
+        "[STABLE] Current working set of the pod in bytes",
+    );
     for pod in &usage.pods {
         for container in &pod.containers {
-            let names = labels(&[("container", &container.name), ("namespace", &pod.namespace), ("pod", &pod.name)]);
+            let names =
+                labels(&[("container", &container.name), ("namespace", &pod.namespace), ("pod", &pod.name)]);
             cpu.add(names.clone(), stamped(container.cpu_core_nanoseconds.map(seconds), container.at));
             let bytes = container.memory_working_set_bytes.map(|bytes| bytes.to_string());
             memory.add(names.clone(), stamped(bytes, container.at));
@@ -210,13 +250,25 @@ fn resource_of(usage: &Usage) -> String {
         let bytes = pod.sum(|one| one.memory_working_set_bytes).map(|bytes| bytes.to_string());
         pod_memory.add(names, stamped(bytes, at));
     }
-    let mut node_cpu = Family::new("node_cpu_usage_seconds_total", "counter", "[STABLE] Cumulative cpu time consumed by the node in core-seconds");
+    let mut node_cpu = Family::new(
+        "node_cpu_usage_seconds_total",
+        "counter",
+        "[STABLE] Cumulative cpu time consumed by the node in core-seconds",
+    );
     node_cpu.add(String::new(), stamped(usage.node.cpu_core_nanoseconds.map(seconds), usage.at));
-    let mut node_memory = Family::new("node_memory_working_set_bytes", "gauge", "[STABLE] Current working set of the node in bytes");
+    let mut node_memory = Family::new(
+        "node_memory_working_set_bytes",
+        "gauge",
+        "[STABLE] Current working set of the node in bytes",
+    );
     let used = usage.node.memory_total_bytes.zip(usage.node.memory_available_bytes);
     let used = used.map(|(total, available)| total.saturating_sub(available).to_string());
     node_memory.add(String::new(), stamped(used, usage.at));
-    let mut failed = Family::new("resource_scrape_error", "gauge", "[STABLE] 1 if there was an error while getting container metrics, 0 otherwise");
+    let mut failed = Family::new(
+        "resource_scrape_error",
+        "gauge",
+        "[STABLE] 1 if there was an error while getting container metrics, 0 otherwise",
+    );
     failed.add(String::new(), Some("0".to_owned()));
     for family in [cpu, memory, start, node_cpu, node_memory, pod_cpu, pod_memory, failed] {
         family.write(&mut text);
@@ -226,12 +278,29 @@ fn resource_of(usage: &Usage) -> String {
 
 fn cadvisor_of(usage: &Usage) -> String {
     let mut text = String::new();
-    let mut cpu = Family::new("container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds.");
-    let mut working_set = Family::new("container_memory_working_set_bytes", "gauge", "Current working set in bytes.");
-    let mut used = Family::new("container_memory_usage_bytes", "gauge", "Current memory usage in bytes, including all memory regardless of when it was accessed");
+    let mut cpu = Family::new(
+        "container_cpu_usage_seconds_total",
+        "counter",
+        "Cumulative cpu time consumed in seconds.",
+    );
+    let mut working_set =
+        Family::new("container_memory_working_set_bytes", "gauge", "Current working set in bytes.");
+    let mut used = Family::new(
+        "container_memory_usage_bytes",
+        "gauge",
+        "Current memory usage in bytes, including all memory regardless of when it was accessed",
+    );
     let mut rss = Family::new("container_memory_rss", "gauge", "Size of RSS in bytes.");
-    let mut disk = Family::new("container_fs_usage_bytes", "gauge", "Number of bytes that are consumed by the container on this filesystem.");
-    let mut start = Family::new("container_start_time_seconds", "gauge", "Start time of the container since unix epoch in seconds.");
+    let mut disk = Family::new(
+        "container_fs_usage_bytes",
+        "gauge",
+        "Number of bytes that are consumed by the container on this filesystem.",
+    );
+    let mut start = Family::new(
+        "container_start_time_seconds",
+        "gauge",
+        "Start time of the container since unix epoch in seconds.",
+    );
     for pod in &usage.pods {
         for container in &pod.containers {
             let who = [
@@ -251,10 +320,12 @@ fn cadvisor_of(usage: &Usage) -> String {
             used.add(names.clone(), bytes(container.memory_usage_bytes));
             rss.add(names.clone(), bytes(container.memory_rss_bytes));
             disk.add(names.clone(), bytes(container.writable_layer_bytes));
-            start.add(names, stamped(container.started_at.map(|at| at.as_second().to_string()), container.at));
+            start
+                .add(names, stamped(container.started_at.map(|at| at.as_second().to_string()), container.at));
         }
     }
-    let mut machine = Family::new("machine_memory_bytes", "gauge", "Amount of memory installed on the machine.");
+    let mut machine =
+        Family::new("machine_memory_bytes", "gauge", "Amount of memory installed on the machine.");
     machine.add(String::new(), usage.node.memory_total_bytes.map(|bytes| bytes.to_string()));
     for family in [cpu, disk, rss, used, working_set, start, machine] {
         family.write(&mut text);
@@ -285,7 +356,11 @@ mod tests {
             started_at: Some(at),
             containers: vec![container.clone(), ContainerUsage { name: "d\"e".to_owned(), ..container }],
         };
-        let node = NodeUsage { memory_total_bytes: Some(100), memory_available_bytes: Some(40), ..Default::default() };
+        let node = NodeUsage {
+            memory_total_bytes: Some(100),
+            memory_available_bytes: Some(40),
+            ..Default::default()
+        };
         Usage { at, node, pods: vec![pod] }
     }
 

@@ -109,6 +109,8 @@ impl FileSource {
     /// What counted when an earlier agent ended.
     fn remember(&mut self) {
         for (path, text) in self.last_good.load() {
+            // Whatever does not count any more is removed with the first look.
+            self.kept.insert(path.clone());
             let file = PathBuf::from(&path);
             if file != self.path && file.parent() != Some(&self.path) {
                 continue;

@@ -364,19 +364,19 @@ mod tests {
     #[test]
     fn two_files_may_change_their_pods_with_each_other() {
         let mut world = World::default();
-        world.put("/1", &pod("a", "x")).put("/2", &pod("b", "y")).settle();
-        let (pods, faults) = world.put("/1", &pod("b", "x")).put("/2", &pod("a", "y")).settle();
-        assert_eq!(pods, ["b-n:x@/1", "a-n:y@/2"]);
+        world.put("/1", &pod("a", "img-x")).put("/2", &pod("b", "img-y")).settle();
+        let (pods, faults) = world.put("/1", &pod("b", "img-x")).put("/2", &pod("a", "img-y")).settle();
+        assert_eq!(pods, ["b-n:img-x@/1", "a-n:img-y@/2"]);
         assert_eq!(faults, Vec::<String>::new());
     }
 
     #[test]
     fn whoever_is_refused_keeps_what_it_was_and_its_names() {
         let mut world = World::default();
-        world.put("/1", &pod("a", "x")).put("/2", &pod("b", "y")).settle();
+        world.put("/1", &pod("a", "img-x")).put("/2", &pod("b", "img-y")).settle();
         // /1 wants b, which /2 has; so it stays a, and /3 cannot have a.
-        let (pods, faults) = world.put("/1", &pod("b", "x")).put("/3", &pod("a", "z")).settle();
-        assert_eq!(pods, ["a-n:x@/1", "b-n:y@/2"]);
+        let (pods, faults) = world.put("/1", &pod("b", "img-x")).put("/3", &pod("a", "img-z")).settle();
+        assert_eq!(pods, ["a-n:img-x@/1", "b-n:img-y@/2"]);
         assert_eq!(
             faults,
             [

@@ -200,9 +200,6 @@ impl Model {
             Some(failure) => Outcome::Failed(failure),
             None => self.act(&job.action),
         };
-        if let (Action::RunPostStart { container_id, .. }, Outcome::Failed(_)) = (&job.action, &outcome) {
-            self.failed.entry(container_id.clone()).or_default().push(KillReason::PostStartFailed);
-        }
         let outcome = match self.late.get_mut(kind(&job.action)) {
             Some(count) if *count > 0 => {
                 *count -= 1;
@@ -210,6 +207,9 @@ impl Model {
             }
             Some(_) | None => outcome,
         };
+        if let (Action::RunPostStart { container_id, .. }, Outcome::Failed(_)) = (&job.action, &outcome) {
+            self.failed.entry(container_id.clone()).or_default().push(KillReason::PostStartFailed);
+        }
         self.machine.finished(job.id, outcome, self.now);
     }
 
