@@ -154,6 +154,7 @@ async fn machine_that_boots_while_the_api_is_away_starts_its_daemons_and_nothing
     eventually("the API hears what has happened", reported).await;
     assert!(second.agent.ready().await);
     assert_eq!(world.containers(), [started], "nothing restarted for it");
+    assert_eq!(world.api.names("/api/v1/namespaces/default/pods"), ["daemon"]);
     second.stop().await;
 }
 
