@@ -137,7 +137,7 @@ fn run(seed: u64, tuning: Tuning) {
         chaos.step();
         chaos.note_available();
     }
-    if seed % FOLLOWED == 0 {
+    if seed.is_multiple_of(FOLLOWED) {
         chaos.hear_everything();
         chaos.compare_with_recount();
         chaos.come_to_rest();
@@ -428,7 +428,9 @@ impl Chaos {
                 let mut object = (*object).clone();
                 let strategy = object.spec.as_mut().and_then(|spec| spec.update_strategy.as_mut());
                 let all = serde_json::from_value(rolling(json!("100%"))["updateStrategy"].clone()).unwrap();
-                strategy.map(|strategy| *strategy = all);
+                if let Some(strategy) = strategy {
+                    *strategy = all;
+                }
                 Event::DaemonSet(Arc::new(object))
             }
             event => event,
