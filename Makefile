@@ -25,8 +25,9 @@ check: ## format, tidy, clippy and the pure tests: under a minute when warm
 e2e: ## only the black-box tests
 	@FILTER='package(blackbox)' scripts/test.sh
 
-sim: ## hollow nodes against the running everynode
-	@cargo run --release --quiet -p everynode -- sim --nodes 100
+sim: ## hollow nodes against the running everynode; SEED=… repeats one deterministic simulation
+	@if [ -n "$(SEED)" ]; then SEED=$(SEED) cargo nextest run -p sim --test simulation --no-capture -E 'test(first_quarter)'; \
+	else cargo run --release --quiet -p everynode -- sim --nodes 100; fi
 
 bench: ## figures beside their floors, in one run
 	@scripts/bench.sh

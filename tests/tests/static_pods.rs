@@ -136,6 +136,23 @@ fn an_agent_alone_runs_static_pods_without_any_server_and_adopts_them_after_a_cr
     machine.load(&["busybox"]);
     put(&machine.manifests(), "alone.yaml", &manifest("alone", "one"));
     let ids = eventually("it runs", SOON, || running(&machine, 1));
+    let told = |what: &str| {
+        let data = machine.data();
+        let output = machine.everynode(&["static", what, "--data-dir", data.to_str().expect("text")]);
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    eventually("the list", SOON, || match told("list").1 {
+        list if list.contains("alone.yaml") && list.contains("Running  1/1") => Ok(()),
+        list => Err(list),
+    });
+    assert_eq!(told("status").0, Some(0));
+    put(&machine.manifests(), "alone.yaml", "kind: [");
+    eventually("the fault", SOON, || match told("status") {
+        (Some(1), text) if text.contains("alone.yaml: neither YAML nor JSON") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    assert_eq!(running(&machine, 1), Ok(ids.clone()), "a broken file ends nothing");
+    put(&machine.manifests(), "alone.yaml", &manifest("alone", "one"));
     machine.crash();
     throughout("it goes on without the agent", Duration::from_secs(1), || running(&machine, 1).map(|_| ()));
     machine.start();

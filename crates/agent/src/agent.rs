@@ -21,20 +21,24 @@ use crate::cgroup::Hierarchies;
 use crate::config::{Config, RuntimeChoice};
 use crate::containerd::{Layout, Supervisor, SupervisorState, socket_uri};
 use crate::context::{NodeContext, STARTS_AT_ONCE_MAX};
-use crate::http::{self, HttpError};
+use crate::eviction;
+use crate::http::{self, HttpError, ServingCertificate};
 use crate::logs;
 use crate::measures::Measures;
 use crate::mirror::{MirrorKeeper, Mirrors};
 use crate::network::{NetworkError, PodNetwork, Subnet, short_name};
 use crate::node::facts::{Facts, find_node_ip};
 use crate::node::{Identity, NodeKeeper};
+use crate::offline::{self, Kept};
 use crate::pods::{Inputs, Pods};
 use crate::resolv::Resolver;
 use crate::runtime_events::{RuntimeWatch, Watchers};
 use crate::source::SourceKind;
 use crate::source::api_server;
-use crate::source::file::FileSource;
+use crate::source::file::{FileSource, Told};
 use crate::source::last_good::LastGood;
+use crate::source::url::UrlSource;
+use crate::static_report;
 use crate::status;
 use crate::token::Tokens;
 use crate::volume::Volumes;
@@ -74,6 +78,7 @@ pub struct Agent {
 struct Shared {
     context: Arc<NodeContext>,
     http_addr: Option<SocketAddr>,
+    serving: Option<ServingCertificate>,
     ready: watch::Receiver<bool>,
 }
 
@@ -107,6 +112,7 @@ impl Agent {
             let speaker = Speaker { component: "kubelet".to_owned(), host: config.node_name.clone() };
             Recorder::start(client, speaker, Arc::clone(&config.clock), tasks)
         });
+        let kept = Arc::new(Kept::open(Layout::of(&config.root_dir).offline()));
         let context = Arc::new(NodeContext {
             node_name: config.node_name.clone(),
             agent_id: short_name(&config.root_dir),
@@ -114,10 +120,13 @@ impl Agent {
             runtime,
             runtime_name: "containerd".to_owned(),
             client: config.client.clone(),
+            local_objects: Arc::default(),
+            ledger: Arc::default(),
             recorder,
             clock: Arc::clone(&config.clock),
             volumes: Volumes::new(&config.root_dir),
-            tokens: Tokens::new(config.client.clone(), Arc::clone(&config.clock)),
+            tokens: Tokens::new(config.client.clone(), Arc::clone(&config.clock), Arc::clone(&kept)),
+            kept,
             cgroups: makes_processes.then(|| Hierarchies::find(&config.root_dir)),
             resolver: Resolver {
                 cluster_dns: config.cluster_dns.clone(),
@@ -138,12 +147,13 @@ impl Agent {
             board,
             watchers: Arc::new(Watchers::default()),
         });
-        let http_addr = match &config.http {
+        let (http_addr, serving) = match &config.http {
             Some(wanted) => {
                 let served = http::start(wanted, Arc::clone(&context), config.metrics.clone(), tasks).await;
-                Some(served.map_err(StartError::Http)?)
+                let (address, serving) = served.map_err(StartError::Http)?;
+                (Some(address), Some(serving))
             }
-            None => None,
+            None => (None, None),
         };
         let (told, ready) = watch::channel(false);
         let parts =
@@ -156,7 +166,7 @@ impl Agent {
                 () = parts.start(up, told, &tasks_of_parts) => {}
             }
         });
-        Ok(Agent { shared: Arc::new(Shared { context, http_addr, ready }) })
+        Ok(Agent { shared: Arc::new(Shared { context, http_addr, serving, ready }) })
     }
 
     /// Resolves when the runtime answers, every source was heard, and the node is registered (if there is an
@@ -172,6 +182,11 @@ impl Agent {
     /// Where the HTTPS API listens.
     pub fn http_addr(&self) -> Option<SocketAddr> {
         self.shared.http_addr
+    }
+
+    /// What the HTTPS API shows to its callers; `None` where it is not served.
+    pub fn serving_certificate(&self) -> Option<ServingCertificate> {
+        self.shared.serving.clone()
     }
 
     /// The Pods of this node with their statuses of now.
@@ -239,17 +254,34 @@ impl Parts {
         let (snapshots, snapshots_in) = mpsc::channel(INPUTS_QUEUED_MAX);
         let (heard, mut was_heard) = watch::channel(false);
         let kinds = self.config.manifest.iter().map(|_| SourceKind::File);
+        let kinds = kinds.chain(self.config.manifest_url.iter().map(|_| SourceKind::Http));
         let kinds: Vec<SourceKind> = kinds.chain(self.pods.iter().map(|_| SourceKind::Api)).collect();
-        let inputs = Inputs { sets: sets_in, snapshots: snapshots_in };
+        let has_manifests = kinds.iter().any(|kind| kind.is_static());
+        let (evictions, evictions_in) = mpsc::channel(eviction::EVICTIONS_QUEUED_MAX);
+        let inputs = Inputs { sets: sets_in, snapshots: snapshots_in, evictions: evictions_in };
         let identity = identity(&self.config, self.facts, self.http_addr);
         let (node, told) = watch::channel::<Option<Arc<Node>>>(None);
         let gate = Gate::new(identity.node(), self.config.client.is_some().then(|| told.clone()));
         Pods::start(Arc::clone(context), tasks, kinds, inputs, gate, heard);
 
+        let layout = Layout::of(&self.config.root_dir);
+        let tell = Told { ledger: Arc::clone(&context.ledger), objects: Arc::clone(&context.local_objects) };
         if let Some(path) = &self.config.manifest {
-            let last_good = LastGood::in_folder(Layout::of(&self.config.root_dir).last_good_manifests());
-            let source = FileSource::new(path, &context.node_name, Arc::clone(&context.clock), last_good);
+            let last_good = LastGood::in_folder(layout.last_good_manifests());
+            let clock = Arc::clone(&context.clock);
+            let source = FileSource::new(path, &context.node_name, clock, last_good, tell.clone());
             tasks.spawn("manifests", source.run(sets.clone(), shutdown.clone()));
+        }
+        if let Some(from) = self.config.manifest_url.clone() {
+            let last_good = LastGood::in_folder(layout.last_good_url());
+            let source =
+                UrlSource::new(from, &context.node_name, Arc::clone(&context.clock), last_good, tell);
+            tasks.spawn("manifest URL", source.run(sets.clone(), shutdown.clone()));
+        }
+        if has_manifests {
+            let root_dir = self.config.root_dir.clone();
+            let report = static_report::run(Arc::clone(context), root_dir, shutdown.clone());
+            tasks.spawn("static Pods' report", report);
         }
         let watch_runtime = RuntimeWatch {
             runtime: Arc::clone(&context.runtime),
@@ -258,14 +290,21 @@ impl Parts {
             snapshots,
         };
         tasks.spawn("runtime events", watch_runtime.run(shutdown.clone()));
+        tasks.spawn("local storage limits", eviction::run(Arc::clone(context), evictions, shutdown.clone()));
         if context.cgroups.is_some() {
             tasks.spawn("log rotation", logs::rotate::run(Arc::clone(context), shutdown.clone()));
         }
         let mut registered = None;
         if let (Some(client), Some(pods)) = (self.config.client.clone(), self.pods) {
             NodeKeeper::start(client.clone(), Arc::clone(context), identity, node, tasks);
-            tasks
-                .spawn("pods of the API", api_server::run(pods, sets, self.mirror_version, shutdown.clone()));
+            let (kept, clock) = (Arc::clone(&context.kept), Arc::clone(&context.clock));
+            let board = Arc::clone(&context.board);
+            tasks.spawn(
+                "Pods on disk",
+                offline::run(Arc::clone(&kept), pods.clone(), board, Arc::clone(&clock), shutdown.clone()),
+            );
+            let listen = api_server::run(pods, sets, self.mirror_version, kept, clock, shutdown.clone());
+            tasks.spawn("pods of the API", listen);
             tasks.spawn("pod statuses", context.statuses.clone().run(shutdown.clone()));
             let keeper = MirrorKeeper {
                 client,
@@ -302,6 +341,7 @@ fn identity(config: &Config, facts: Facts, http_addr: Option<SocketAddr>) -> Ide
         version: config.version.clone(),
         pods_max: config.pods_max,
         port: http_addr.map(|address| address.port()),
+        has_manifests: config.manifest.is_some() || config.manifest_url.is_some(),
         pod_cidr: pod_cidr.map(|subnet| subnet.to_string()),
         facts,
     }

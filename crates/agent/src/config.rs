@@ -8,6 +8,8 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Taint;
 use process::{Clock, Metrics, SystemClock};
 
+use crate::source::url::ManifestUrl;
+
 /// Where container logs go unless said otherwise: where log collectors look for them.
 pub const LOG_ROOT: &str = "/var/log/pods";
 /// Pod addresses of this node unless said otherwise.
@@ -22,8 +24,10 @@ pub struct Config {
     pub node_name: String,
     /// Absolute. All that this agent keeps: Pods' volumes, containerd's state, network configuration.
     pub root_dir: PathBuf,
-    /// Folder of manifests, or one manifest file. `None`: no static Pods.
+    /// Folder of manifests, or one manifest file. `None`: none.
     pub manifest: Option<PathBuf>,
+    /// Static Pods from a URL.
+    pub manifest_url: Option<ManifestUrl>,
     pub runtime: RuntimeChoice,
     /// `None`: alone; static Pods only, no Node object, no mirrors.
     pub client: Option<kube::Client>,
@@ -91,6 +95,7 @@ impl Config {
             node_name: node_name.into(),
             root_dir: root_dir.into(),
             manifest: None,
+            manifest_url: None,
             runtime: RuntimeChoice::Managed,
             client: None,
             node_ip: None,

@@ -10,15 +10,19 @@ use client::events::Severity;
 use cri::Runtime;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
-use podmachine::{Event, EventType, Host};
+use podmachine::{Event, EventType, Host, PodSource};
 use process::Clock;
 use tokio::sync::Semaphore;
 
 use crate::board::Board;
 use crate::cgroup::Hierarchies;
 use crate::measures::Measures;
+use crate::objects::Shelf;
+use crate::offline::Kept;
 use crate::resolv::Resolver;
 use crate::runtime_events::Watchers;
+use crate::source::ledger::Ledger;
+use crate::source::local_objects::LocalObjects;
 use crate::spec::PodId;
 use crate::spec::sandbox::SandboxNode;
 use crate::token::Tokens;
@@ -38,6 +42,12 @@ pub struct NodeContext {
     /// Scheme of container ids in a status.
     pub runtime_name: String,
     pub client: Option<kube::Client>,
+    /// What the API's Pods need, for when the API is away.
+    pub kept: Arc<Kept>,
+    /// ConfigMaps and Secrets for static Pods.
+    pub local_objects: Arc<LocalObjects>,
+    /// What the sources of static Pods hold, and what is wrong with them.
+    pub ledger: Arc<Ledger>,
     pub recorder: Option<Recorder>,
     pub clock: Arc<dyn Clock>,
     pub volumes: Volumes,
@@ -67,6 +77,14 @@ impl NodeContext {
             runtime: self.runtime_name.clone(),
             crash_backoff_seconds_max: None,
             agent_started_at: Some(self.started_at),
+        }
+    }
+
+    /// Where the ConfigMaps and Secrets of a Pod are.
+    pub fn objects_of<'a>(&'a self, source: PodSource, uid: &'a str) -> Shelf<'a> {
+        match source {
+            PodSource::Static => Shelf::Node(&self.local_objects),
+            PodSource::Api => Shelf::Api { client: self.client.as_ref(), kept: &self.kept, uid },
         }
     }
 

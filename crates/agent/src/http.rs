@@ -1,12 +1,14 @@
-//! The agent's own HTTPS API: logs, exec, attach, port-forward, Pods, health, metrics.
+//! The agent's own HTTPS API: logs, exec, attach, port-forward, Pods, health, metrics, usage, configuration.
 //!
 //! Upstream: pkg/kubelet/server. Who calls must show a client certificate of the CA that was given, of a user in
 //! `system:masters` or of the API server's own kubelet client: a node's certificate opens nothing here. Streams are not
 //! understood: the upgrade is answered by the runtime's streaming server, and bytes go through both ways.
 
 mod caller;
+mod configz;
 mod container_logs;
 mod listener;
+mod stats;
 mod stream;
 
 use std::net::SocketAddr;
@@ -26,6 +28,7 @@ use process::{Metrics, Tasks};
 use crate::board::Row;
 use crate::config::HttpConfig;
 use crate::context::NodeContext;
+use crate::usage::Rates;
 
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
@@ -49,18 +52,26 @@ struct Served {
     context: Arc<NodeContext>,
     metrics: Metrics,
     streams: stream::OpenStreams,
+    rates: Arc<Rates>,
 }
 
-/// Starts serving; where it listens.
+pub use listener::ServingCertificate;
+
+/// Starts serving; where it listens, and its certificate, which may be replaced.
 pub async fn start(
     config: &HttpConfig,
     context: Arc<NodeContext>,
     metrics: Metrics,
     tasks: &Tasks,
-) -> Result<SocketAddr, HttpError> {
+) -> Result<(SocketAddr, ServingCertificate), HttpError> {
     listener::start(
         config,
-        router(Served { context, metrics, streams: stream::OpenStreams::new(tasks.clone()) }),
+        router(Served {
+            context,
+            metrics,
+            streams: stream::OpenStreams::new(tasks.clone()),
+            rates: Arc::default(),
+        }),
         tasks,
     )
     .await
@@ -71,6 +82,11 @@ fn router(served: Served) -> Router {
         .route("/healthz", get(|| async { "ok" }))
         .route("/healthz/{check}", get(|| async { "ok" }))
         .route("/metrics", get(show_metrics))
+        .route("/metrics/resource", get(stats::resource))
+        .route("/metrics/cadvisor", get(stats::cadvisor))
+        .route("/stats/summary", get(stats::summary))
+        .route("/stats/summary/", get(stats::summary))
+        .route("/configz", get(configz::show))
         .route("/pods", get(list_pods))
         .route("/runningpods/", get(running_pods))
         .route("/containerLogs/{namespace}/{pod}/{container}", get(container_logs::serve))

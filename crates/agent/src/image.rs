@@ -1,14 +1,19 @@
-//! Images of this node: loading an archive, and the credentials for pulling. Listing is CRI's own.
+//! Images of this node: loading an archive, pulling with credentials. Listing is CRI's own.
 //!
-//! Loading goes through `ctr`, because CRI can only pull.
+//! Loading goes through `ctr`, because CRI can only pull. Whether an image is pulled is [`podmachine`]'s decision.
 
 use std::path::Path;
+use std::time::Instant;
 
 use cri::RegistryAuth;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Pod, PodSpec, Secret};
+use podmachine::{Failure, ImageState, ImageVerdict, PodSource, PulledImages};
 use tokio::process::Command;
 
 use crate::containerd::{ContainerdError, Programs};
+use crate::context::NodeContext;
+use crate::objects::{self, Names};
+use crate::spec::PodId;
 
 /// containerd's namespace of everything that CRI sees.
 const CRI_NAMESPACE: &str = "k8s.io";
@@ -29,6 +34,79 @@ pub async fn import(ctr: &Path, socket: &Path, archive: &Path) -> Result<Vec<Str
         .arg(archive);
     let output = crate::containerd::run("ctr", command).await?;
     Ok(imported_names(&output))
+}
+
+/// An image that was pulled.
+#[derive(Debug)]
+pub struct Pulled {
+    pub image_ref: String,
+    pub size_bytes: u64,
+    pub took_ms: u64,
+}
+
+/// Pulls one image with the credentials that the Pod names.
+pub async fn pull(
+    context: &NodeContext,
+    pod: &Pod,
+    source: PodSource,
+    image: &str,
+) -> Result<Pulled, Failure> {
+    let began = Instant::now();
+    let id = PodId::of(pod);
+    let names = Names::of_image_pulls(pod);
+    let found = objects::fetch(context.objects_of(source, &id.uid), &id.namespace, &names)
+        .await
+        .map_err(|error| Failure::Pull(crate::error_chain(&error)))?;
+    let auth = found.secrets.values().flatten().find_map(|secret| registry_auth(secret, image));
+    match context.runtime.pull_image(image, auth.as_ref(), None).await {
+        Ok(reference) => {
+            let size_bytes = match context.runtime.image_status(image).await {
+                Ok(Some(found)) => found.size_bytes,
+                _ => 0,
+            };
+            let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            Ok(Pulled { image_ref: reference.0, size_bytes, took_ms })
+        }
+        Err(cri::Error::Unavailable { message, .. }) => Err(Failure::Unavailable(message)),
+        Err(error) => Err(Failure::Pull(match &error {
+            cri::Error::NotFound { message, .. } | cri::Error::Refused { message, .. } => message.clone(),
+            other => other.to_string(),
+        })),
+    }
+}
+
+/// Makes every image of a Pod ready for its start, as their policies say.
+pub async fn fetch_all(context: &NodeContext, pod: &Pod, source: PodSource) -> Result<PulledImages, String> {
+    let mut pulled = PulledImages::default();
+    let none = PodSpec::default();
+    for container in api::pod::all_containers(pod.spec.as_ref().unwrap_or(&none)) {
+        let image = container.image.clone().unwrap_or_default();
+        let state = state(context, &image).await.map_err(|error| error.to_string())?;
+        match podmachine::image_verdict(container, &state) {
+            ImageVerdict::Use { .. } => {}
+            ImageVerdict::Pull => {
+                let done = pull(context, pod, source, &image)
+                    .await
+                    .map_err(|failure| format!("Failed to pull image \"{image}\": {failure}"))?;
+                pulled.insert(container.name.clone(), (image, done.image_ref));
+            }
+            ImageVerdict::Refuse { message, .. } => return Err(message),
+            ImageVerdict::Ask => return Err(format!("it is not known whether image \"{image}\" is there")),
+        }
+    }
+    Ok(pulled)
+}
+
+/// Whether an image is on this node.
+pub async fn state(context: &NodeContext, image: &str) -> cri::Result<ImageState> {
+    Ok(match context.runtime.image_status(image).await {
+        Ok(Some(found)) => ImageState::Present { image_ref: found.id, size_bytes: found.size_bytes },
+        Ok(None) => ImageState::Absent,
+        Err(cri::Error::Refused { message, .. }) if message.contains("invalid reference") => {
+            ImageState::InvalidName { message }
+        }
+        Err(error) => return Err(error),
+    })
 }
 
 /// Credentials for an image's registry from a Secret of type `kubernetes.io/dockerconfigjson`.

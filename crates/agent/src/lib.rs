@@ -14,17 +14,21 @@ mod config;
 pub mod containerd;
 mod context;
 mod downward;
+mod edits;
 mod environment;
+mod eviction;
 mod hook;
 mod hosts;
 mod http;
 pub mod image;
+pub mod joining;
 mod logs;
 mod measures;
 mod mirror;
 pub mod network;
 mod node;
 mod objects;
+mod offline;
 pub mod pause;
 mod pods;
 mod probe;
@@ -32,17 +36,22 @@ mod resolv;
 mod runtime_events;
 pub mod source;
 mod spec;
+mod static_report;
 mod status;
 mod termination;
 mod token;
+mod usage;
 mod volume;
 mod worker;
 
 pub use agent::{Agent, StartError};
 pub use config::{Config, HttpConfig, LOG_ROOT, POD_CIDR, RuntimeChoice, Tls};
 pub use containerd::{ContainerdError, TeardownError, teardown};
-pub use http::HttpError;
+pub use http::{HttpError, ServingCertificate};
 pub use image::load as load_image;
+pub use source::ledger::{FaultLine, Page, PodLine};
+pub use source::url::{ManifestUrl, UrlError};
+pub use static_report::{PodReport, StaticReport, validate as validate_manifests};
 
 /// The socket of the containerd that belongs to an agent's folder.
 pub fn socket(root_dir: &std::path::Path) -> std::path::PathBuf {

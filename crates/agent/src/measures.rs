@@ -16,6 +16,8 @@ pub struct ActionLabels {
 pub struct Measures {
     /// Pods that have a worker.
     pub pods: Gauge,
+    /// Manifests that are refused, and sources that cannot be read.
+    pub manifest_faults: Gauge,
     pub actions: Family<ActionLabels, Counter>,
 }
 
@@ -25,6 +27,11 @@ impl Measures {
             pods: metrics.register(
                 "agent_pods",
                 "Pods on this node, those on their way out included",
+                Gauge::default(),
+            ),
+            manifest_faults: metrics.register(
+                "agent_static_manifest_faults",
+                "Faults of static Pods' manifests and of where they come from; their last good Pods keep running",
                 Gauge::default(),
             ),
             actions: metrics.register("agent_actions", "Actions on Pods that have ended", Family::default()),

@@ -19,6 +19,7 @@ use process::{Clock, Shutdown};
 use tokio::sync::watch;
 
 use crate::board::Board;
+use crate::source::manifest::references;
 
 /// Behind change notifications; upstream's housekeeping is every 2 s.
 const RESYNC_MS: u64 = 10_000;
@@ -182,6 +183,8 @@ impl MirrorKeeper {
 /// Same name, labels, annotations and spec; owned by the Node.
 pub fn mirror_of(pod: &Pod, hash: &str, node: &Node) -> Pod {
     let mut mirror = pod.clone();
+    // DIFFERS(static-local): the API server has no such objects and refuses mirrors that name any.
+    references::without_local_objects(&mut mirror);
     mirror.status = None;
     mirror.metadata.uid = None;
     mirror.metadata.resource_version = None;

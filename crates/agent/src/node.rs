@@ -29,6 +29,7 @@ use tokio::time::Instant;
 
 use self::facts::Facts;
 use crate::context::NodeContext;
+use crate::source::ledger::FaultLine;
 
 /// Upstream's nodeStatusUpdateFrequency.
 const STATUS_MS: u64 = 10_000;
@@ -48,6 +49,8 @@ pub struct Identity {
     /// Port of the agent's own API.
     pub port: Option<u16>,
     pub pod_cidr: Option<String>,
+    /// Whether it has a source of static Pods.
+    pub has_manifests: bool,
     pub facts: Facts,
 }
 
@@ -135,6 +138,7 @@ impl NodeKeeper {
         self.say(Severity::Normal, "Starting", "Starting kubelet.");
         let mut changes = self.cache.subscribe();
         let mut written: Option<(NodeStatus, Instant)> = None;
+        let mut pages = self.context.ledger.version();
         loop {
             let status = self.status().await;
             let due = written.as_ref().is_none_or(|(before, at)| {
@@ -158,8 +162,9 @@ impl NodeKeeper {
                 }
             }
             tokio::select! {
-                // A timer, and an inbox that keeps its changes.
+                // A timer, a version, and an inbox that keeps its changes.
                 () = self.context.clock.sleep(Duration::from_millis(STATUS_MS)) => {}
+                _ = pages.changed() => {}
                 change = changes.next() => {
                     match change.after {
                         Some(node) => drop(self.node.send_replace(Some(node))),
@@ -210,6 +215,11 @@ impl NodeKeeper {
         let images = self.context.runtime.list_images().await.unwrap_or_default();
         let before = self.node.borrow().as_ref().and_then(|node| node.status.clone()).unwrap_or_default();
         let now = self.context.clock.now();
+        let mut all = conditions::conditions(&before, runtime, now);
+        if self.identity.has_manifests {
+            let faults: Vec<String> = self.context.ledger.faults().iter().map(FaultLine::text).collect();
+            all.push(conditions::manifests(&before, &faults, now));
+        }
         let mut addresses: Vec<NodeAddress> = self
             .context
             .host_ips
@@ -221,7 +231,7 @@ impl NodeKeeper {
             addresses: Some(addresses),
             capacity: Some(facts.capacity(self.identity.pods_max)),
             allocatable: Some(facts.allocatable(self.identity.pods_max)),
-            conditions: Some(conditions::conditions(&before, runtime, now)),
+            conditions: Some(all),
             daemon_endpoints: self.identity.port.map(|port| NodeDaemonEndpoints {
                 kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(port) }),
             }),

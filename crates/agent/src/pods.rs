@@ -3,14 +3,16 @@
 //! One task owns the list. It merges the sources, starts a worker per uid, tells workers what changed, and keeps
 //! upstream's rules of order (pkg/kubelet/pod_workers.go): of two static Pods with one full name the newer waits until
 //! the older is gone, and of several that wait only the last is started. No Pod of the API is taken down before
-//! the API was heard: a source that is away says nothing; the manifest folder alone speaks for its own Pods. Nothing is taken on before the first look at the runtime: what runs
-//! already is adopted and never refused, everything else asks the node first, the oldest Pod before the others.
+//! the API was heard: a source that is away says nothing; the manifests alone speak for their own Pods. An edited
+//! static Pod goes on until the images of the edit are there ([`crate::edits`]). Nothing is taken on before the first
+//! look at the runtime: what runs already is adopted and never refused, everything else asks the node first, the oldest
+//! Pod before the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api::well_known::{pod_annotation, pod_condition};
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use podmachine::admission::Verdict;
 use podmachine::{Admission, Desired, Event, EventType, Intent, PodSource, TerminationCause};
@@ -19,6 +21,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::admission::{Answer, Gate};
 use crate::context::NodeContext;
+use crate::edits::{Edits, News};
+use crate::eviction::Eviction;
 use crate::logs;
 use crate::runtime_events::{Seen, Snapshot, Watcher};
 use crate::source::{SourceKind, SourceSet};
@@ -31,6 +35,9 @@ const STRANGER_GRACE_SECONDS: i64 = 1;
 /// Upstream's word for a Pod that goes so that a critical one can start, and what is said of it.
 const PREEMPTING: &str = "Preempting";
 const PREEMPTING_MESSAGE: &str = "Preempted in order to admit critical pod";
+/// Upstream's word for a Pod that uses more than it may, and its grace: such a Pod has no claim to time.
+const EVICTED: &str = "Evicted";
+const EVICTED_GRACE_SECONDS: u64 = 1;
 /// The API's default for Pods that do not say.
 const GRACE_SECONDS_DEFAULT: u64 = 30;
 
@@ -49,6 +56,8 @@ pub struct Pods {
     tasks: Tasks,
     /// Sources that exist on this node and were not heard yet.
     awaited: BTreeSet<SourceKind>,
+    /// Sources whose last set is from the disk.
+    offline: BTreeSet<SourceKind>,
     wanted: BTreeMap<SourceKind, BTreeMap<String, Pod>>,
     running: BTreeMap<String, Running>,
     /// Order in which waiting Pods were first wanted.
@@ -56,6 +65,9 @@ pub struct Pods {
     /// `None`: nobody has looked yet.
     snapshot: Option<Snapshot>,
     gate: Gate,
+    edits: Edits,
+    /// Last statuses of static Pods that were removed and put back while they ended, by uid.
+    before: BTreeMap<String, PodStatus>,
     gone: mpsc::UnboundedSender<Gone>,
     heard: watch::Sender<bool>,
 }
@@ -73,6 +85,7 @@ struct Running {
 pub struct Inputs {
     pub sets: mpsc::Receiver<SourceSet>,
     pub snapshots: mpsc::Receiver<Snapshot>,
+    pub evictions: mpsc::Receiver<Eviction>,
 }
 
 impl Pods {
@@ -86,25 +99,34 @@ impl Pods {
         heard: watch::Sender<bool>,
     ) {
         let (gone, ends) = mpsc::unbounded_channel();
+        let (edits, fetched) = Edits::new(Arc::clone(&context));
         let pods = Pods {
             context,
             tasks: tasks.clone(),
             awaited: sources.into_iter().collect(),
+            offline: BTreeSet::new(),
             wanted: BTreeMap::new(),
             running: BTreeMap::new(),
             waiting: Vec::new(),
             snapshot: None,
             gate,
+            edits,
+            before: BTreeMap::new(),
             gone,
             heard,
         };
         if pods.awaited.is_empty() {
             pods.heard.send_replace(true);
         }
-        tasks.spawn("pods", pods.run(inputs, ends));
+        tasks.spawn("pods", pods.run(inputs, ends, fetched));
     }
 
-    async fn run(mut self, mut inputs: Inputs, mut ends: mpsc::UnboundedReceiver<Gone>) {
+    async fn run(
+        mut self,
+        mut inputs: Inputs,
+        mut ends: mpsc::UnboundedReceiver<Gone>,
+        mut fetched: mpsc::UnboundedReceiver<News>,
+    ) {
         let shutdown = self.tasks.shutdown_signal().clone();
         loop {
             tokio::select! {
@@ -113,10 +135,15 @@ impl Pods {
                 Some(set) = inputs.sets.recv() => self.take_set(set),
                 Some(snapshot) = inputs.snapshots.recv() => {
                     let first = self.snapshot.replace(snapshot).is_none();
+                    self.end_strangers();
                     if first {
                         self.start_waiting();
                     }
-                    self.end_strangers();
+                }
+                Some(eviction) = inputs.evictions.recv() => self.evict(&eviction),
+                Some(news) = fetched.recv() => {
+                    self.edits.take(news);
+                    self.settle();
                 }
                 Some(gone) = ends.recv() => self.take_gone(&gone.uid),
                 () = self.gate.changed() => self.start_waiting(),
@@ -130,7 +157,12 @@ impl Pods {
 
     fn take_set(&mut self, set: SourceSet) {
         let was_waiting = !self.all_heard();
-        self.awaited.remove(&set.kind);
+        if set.heard {
+            self.awaited.remove(&set.kind);
+            self.offline.remove(&set.kind);
+        } else {
+            self.offline.insert(set.kind);
+        }
         let mut pods = BTreeMap::new();
         for pod in set.pods {
             let uid = pod.metadata.uid.clone().unwrap_or_default();
@@ -149,13 +181,13 @@ impl Pods {
             }
         }
         self.wanted.insert(set.kind, pods);
-        let names = self.wanted.get(&SourceKind::File).into_iter().flat_map(BTreeMap::values);
+        let names =
+            self.wanted.iter().filter(|(kind, _)| kind.is_static()).flat_map(|(_, pods)| pods.values());
         let names = names.map(|pod| (pod.metadata.namespace.clone(), pod.metadata.name.clone()));
         self.context.board.expect(names.collect());
         self.waiting.retain(|uid| self.wanted.values().any(|pods| pods.contains_key(uid)));
         self.settle();
         if self.all_heard() {
-            self.end_strangers();
             if was_waiting {
                 tracing::info!(pods = self.running.len(), "every source of Pods was heard");
             }
@@ -168,6 +200,7 @@ impl Pods {
         self.context.measures.pods.dec();
         tracing::info!(pod = %running.id, uid, "Pod is gone from this node");
         self.context.watchers.forget(uid);
+        let last = self.context.board.get(uid).map(|row| row.status);
         self.context.board.remove(uid);
         if let Some(snapshot) = &mut self.snapshot {
             snapshot.remove(uid);
@@ -175,6 +208,7 @@ impl Pods {
         logs::remove_folder(&self.context.log_root, &running.id);
         if running.restart && self.find_wanted(uid).is_some() {
             self.waiting.push(uid.to_owned());
+            self.before.extend(last.map(|status| (uid.to_owned(), status)));
         }
         self.settle();
     }
@@ -183,8 +217,48 @@ impl Pods {
         self.wanted.iter().find_map(|(kind, pods)| Some((*kind, pods.get(uid)?)))
     }
 
+    /// The Pod that waits for this full name, if one does: the last that asked.
+    fn next_in_line(&self, full_name: &str) -> Option<(String, Pod)> {
+        self.waiting.iter().rev().find_map(|uid| {
+            let (kind, pod) = self.find_wanted(uid)?;
+            let next = kind.is_static() && PodId::of(pod).full_name() == full_name;
+            next.then(|| (uid.clone(), pod.clone()))
+        })
+    }
+
+    /// Static Pods that were edited and go on until the images of the edit are there.
+    fn held_by_edits(&mut self) -> BTreeSet<String> {
+        let mut held = BTreeSet::new();
+        let unwanted = |(uid, running): &(&String, &Running)| {
+            let desired = running.desired.borrow();
+            running.source == PodSource::Static
+                && self.find_wanted(uid).is_none()
+                && desired.intent == Intent::Run
+                && desired.admission == Admission::Admitted
+                && !self.context.board.has_ended(uid)
+        };
+        let unwanted: Vec<(String, PodId)> = self
+            .running
+            .iter()
+            .filter(unwanted)
+            .map(|(uid, running)| (uid.clone(), running.id.clone()))
+            .collect();
+        for (uid, id) in unwanted {
+            if let Some((next, pod)) = self.next_in_line(&id.full_name())
+                && !self.edits.are_fetched(&next, &pod, &id.to_string())
+            {
+                held.insert(uid);
+            }
+        }
+        held
+    }
+
     /// Brings workers in line with what is wanted.
     fn settle(&mut self) {
+        self.edits.retain(&self.waiting);
+        let held = self.held_by_edits();
+        let heard = |kind: SourceKind| !self.awaited.contains(&kind);
+        let static_heard = heard(SourceKind::File) && heard(SourceKind::Http);
         for (uid, running) in &mut self.running {
             let wanted = self.wanted.iter().find_map(|(kind, pods)| Some((*kind, pods.get(uid)?)));
             let current = Arc::clone(&running.desired.borrow());
@@ -203,22 +277,20 @@ impl Pods {
                     remove(running);
                 }
                 Some((_, pod)) if !same_wish(&current.pod, pod) => {
-                    running
-                        .desired
-                        .send_replace(Arc::new(Desired { pod: pod.clone(), ..(*current).clone() }));
+                    running.desired.send_replace(Arc::new(current.of(pod.clone())));
                 }
                 Some(_) => {}
                 None if removed => running.restart = false,
                 // DIFFERS(static-removal): a file that is gone ends its Pod even if the API was never heard;
                 // the folder alone speaks for its Pods. Upstream waits for every source.
-                None if self.awaited.is_empty()
-                    || (running.source == PodSource::Static && !self.awaited.contains(&SourceKind::File)) =>
-                {
+                None if held.contains(uid) => {}
+                None if self.awaited.is_empty() || (running.source == PodSource::Static && static_heard) => {
                     remove(running);
                 }
                 None => {}
             }
         }
+        self.end_strangers();
         self.start_waiting();
     }
 
@@ -230,7 +302,9 @@ impl Pods {
         // Of several that wait for one name only the last is started.
         let mut last_by_name: BTreeMap<String, String> = BTreeMap::new();
         for uid in &waiting {
-            if let Some((SourceKind::File, pod)) = self.find_wanted(uid) {
+            if let Some((kind, pod)) = self.find_wanted(uid)
+                && kind.is_static()
+            {
                 last_by_name.insert(PodId::of(pod).full_name(), uid.clone());
             }
         }
@@ -239,10 +313,11 @@ impl Pods {
             let created = self.find_wanted(uid).and_then(|(_, pod)| pod.metadata.creation_timestamp.clone());
             (self.seen(uid).is_none(), created.map(|time| time.0))
         });
+        let strangers = self.strangers();
         for uid in waiting {
             let Some((kind, pod)) = self.find_wanted(&uid) else { continue };
             let (pod, id) = (pod.clone(), PodId::of(pod));
-            if kind == SourceKind::File {
+            if kind.is_static() {
                 let name = id.full_name();
                 if last_by_name.get(&name) != Some(&uid) {
                     continue;
@@ -251,16 +326,13 @@ impl Pods {
                     .running
                     .values()
                     .any(|running| running.source == PodSource::Static && running.id.full_name() == name);
-                if occupied {
+                if occupied || strangers.iter().any(|(_, seen)| is_called(seen, &name)) {
                     self.waiting.push(uid);
                     continue;
                 }
             }
-            let source = match kind {
-                SourceKind::File => PodSource::Static,
-                SourceKind::Api => PodSource::Api,
-            };
-            match self.admission(&pod, &uid) {
+            let source = kind.pod_source();
+            match self.admission(&pod, &uid, kind) {
                 Some(admission) => self.start_worker(id, pod, source, Intent::Run, admission),
                 None => self.waiting.push(uid),
             }
@@ -268,9 +340,10 @@ impl Pods {
     }
 
     /// The node's word, asked once; whoever must go for this Pod is told. `None`: to be asked again later.
-    fn admission(&self, pod: &Pod, uid: &str) -> Option<Admission> {
+    fn admission(&self, pod: &Pod, uid: &str, kind: SourceKind) -> Option<Admission> {
         let ending = pod.metadata.deletion_timestamp.is_some() || api::pod::is_terminal(pod);
-        if self.seen(uid).is_some() || ending {
+        // What was kept on the disk was admitted before.
+        if self.seen(uid).is_some() || ending || self.offline.contains(&kind) {
             return Some(Admission::Admitted);
         }
         let counts = |uid: &str, desired: &Desired| {
@@ -302,23 +375,37 @@ impl Pods {
     }
 
     fn preempt(&self, victim: &Running, pod: &Pod) {
-        let desired = Arc::clone(&victim.desired.borrow());
         tracing::warn!(victim = %victim.id, pod = %PodId::of(pod), "Pod ends in favour of a critical one");
+        let desired = Arc::clone(&victim.desired.borrow());
+        let own = desired.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+        let grace_seconds =
+            own.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(GRACE_SECONDS_DEFAULT);
+        self.end(victim, PREEMPTING, PREEMPTING_MESSAGE, grace_seconds);
+    }
+
+    /// COMPAT(kubelet): critical Pods, static ones among them, are never evicted.
+    fn evict(&self, eviction: &Eviction) {
+        let Some(running) = self.running.get(&eviction.uid) else { return };
+        let desired = Arc::clone(&running.desired.borrow());
+        if desired.intent != Intent::Run || api::pod::is_critical(&desired.pod) {
+            return;
+        }
+        tracing::warn!(pod = %running.id, message = eviction.message, "Pod is evicted");
+        self.end(running, EVICTED, &eviction.message, EVICTED_GRACE_SECONDS);
+    }
+
+    fn end(&self, running: &Running, reason: &str, message: &str, grace_seconds: u64) {
+        let desired = Arc::clone(&running.desired.borrow());
         let event = Event {
             event_type: EventType::Warning,
-            reason: PREEMPTING.to_owned(),
-            message: PREEMPTING_MESSAGE.to_owned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
             field_path: None,
         };
         self.context.say(&desired.pod, &event);
-        let own = desired.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
-        let grace_seconds = own.and_then(|seconds| u64::try_from(seconds).ok());
-        let intent = Intent::Terminate(TerminationCause::Evicted {
-            reason: PREEMPTING.to_owned(),
-            message: PREEMPTING_MESSAGE.to_owned(),
-            grace_seconds: grace_seconds.unwrap_or(GRACE_SECONDS_DEFAULT),
-        });
-        victim.desired.send_replace(Arc::new(Desired { intent, ..(*desired).clone() }));
+        let (reason, message) = (reason.to_owned(), message.to_owned());
+        let intent = Intent::Terminate(TerminationCause::Evicted { reason, message, grace_seconds });
+        running.desired.send_replace(Arc::new(Desired { intent, ..(*desired).clone() }));
     }
 
     /// The Pod as the runtime showed it.
@@ -326,9 +413,23 @@ impl Pods {
         self.snapshot.as_ref()?.get(uid)
     }
 
-    fn start_worker(&mut self, id: PodId, pod: Pod, source: PodSource, intent: Intent, admission: Admission) {
+    fn start_worker(
+        &mut self,
+        id: PodId,
+        mut pod: Pod,
+        source: PodSource,
+        intent: Intent,
+        admission: Admission,
+    ) {
+        if let Some(before) = self.before.remove(&id.uid) {
+            // COMPAT(kubelet): what was put back goes on counting its restarts.
+            let status = pod.status.get_or_insert_default();
+            status.container_statuses = before.container_statuses;
+            status.init_container_statuses = before.init_container_statuses;
+        }
+        let pulled = self.edits.begin(&id.uid);
         let uid = id.uid.clone();
-        let desired = Desired { pod, source, intent, admission, host: self.context.host() };
+        let desired = Desired { intent, admission, ..Desired::run(pod, source, self.context.host()) };
         let (sender, receiver) = watch::channel(Arc::new(desired));
         let watcher = self.context.watchers.register(&uid);
         if let Some(seen) = self.seen(&uid) {
@@ -342,6 +443,7 @@ impl Pods {
             desired: receiver,
             watcher: Arc::clone(&watcher),
             gone: self.gone.clone(),
+            pulled,
             shutdown: self.tasks.shutdown_signal().clone(),
         };
         tracing::info!(pod = %id, uid, ?source, "Pod is taken on");
@@ -350,15 +452,32 @@ impl Pods {
         self.context.measures.pods.inc();
     }
 
-    /// Ends what runs here and no source wants, and what is left of Pods that are long gone.
-    fn end_strangers(&mut self) {
-        let Some(snapshot) = self.snapshot.as_ref().filter(|_| self.all_heard()) else { return };
-        let strangers: Vec<(String, Seen)> = snapshot
-            .iter()
-            .filter(|(_, seen)| seen.agent.as_deref() == Some(self.context.agent_id.as_str()))
+    /// What runs here, is ours, and no source wants.
+    fn strangers(&self) -> Vec<(String, Seen)> {
+        let seen = self.snapshot.iter().flatten();
+        seen.filter(|(_, seen)| seen.agent.as_deref() == Some(self.context.agent_id.as_str()))
             .filter(|(uid, _)| !self.running.contains_key(*uid) && self.find_wanted(uid).is_none())
             .map(|(uid, seen)| (uid.clone(), seen.clone()))
-            .collect();
+            .collect()
+    }
+
+    /// Ends what runs here and no source wants, and what is left of Pods that are long gone. Nothing before every
+    /// source was heard, but for what an edit takes the place of: that goes when the edit's images are there.
+    fn end_strangers(&mut self) {
+        if self.snapshot.is_none() {
+            return;
+        }
+        let heard = self.all_heard();
+        let mut strangers = self.strangers();
+        strangers.retain(|(_, seen)| {
+            let full_name = format!("{}_{}", seen.name, seen.namespace);
+            match self.next_in_line(&full_name) {
+                Some((next, pod)) if is_called(seen, &full_name) => {
+                    self.edits.are_fetched(&next, &pod, &format!("{}/{}", seen.namespace, seen.name))
+                }
+                Some(_) | None => heard,
+            }
+        });
         for (uid, seen) in strangers {
             tracing::info!(uid, namespace = %seen.namespace, name = %seen.name, "no source wants this Pod: it ends");
             let pod = stranger(&uid, &seen);
@@ -370,6 +489,9 @@ impl Pods {
                 Admission::Admitted,
             );
         }
+        if !heard {
+            return;
+        }
         for uid in self.context.volumes.pods_with_folders() {
             let known = self.running.contains_key(&uid)
                 || self.seen(&uid).is_some()
@@ -379,6 +501,11 @@ impl Pods {
             }
         }
     }
+}
+
+/// Whether something of this name lives.
+fn is_called(seen: &Seen, full_name: &str) -> bool {
+    format!("{}_{}", seen.name, seen.namespace) == full_name && seen.sandboxes.values().any(|ready| *ready)
 }
 
 impl Drop for Running {

@@ -37,6 +37,7 @@ const OWN_FIELDS: &[&str] = &[
     "startTime",
     "initContainerStatuses",
     "containerStatuses",
+    "ephemeralContainerStatuses",
 ];
 
 /// Writes statuses; a handle without a client does nothing.

@@ -1,10 +1,11 @@
 //! Tokens of Pods' service accounts: asked for when a volume needs one, kept, renewed long before they end.
 //!
 //! One token for each Pod, audience and lifetime. A token is renewed when four fifths of its life are over or it is a day
-//! old; while the API server is away the old one serves until its end. Upstream: pkg/kubelet/token/token_manager.go.
+//! old; while the API server is away the old one serves, from the disk too ([`crate::offline`]). Upstream: pkg/kubelet/token/token_manager.go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::meta::Meta;
 use jiff::{SignedDuration, Timestamp};
@@ -15,10 +16,14 @@ use kube::api::PostParams;
 use parking_lot::Mutex;
 use process::Clock;
 
+use crate::offline::{self, KeptToken};
+
 /// A projection that names no lifetime.
 const SECONDS_DEFAULT: i64 = 3_600;
 /// Upstream's `maxTTL`: older tokens are renewed however long they live.
 const AGE_SECONDS_MAX: i64 = 24 * 60 * 60;
+/// How long a start waits for a new token where an older one is there.
+const KNOWN_AFTER_MS: u64 = 3_000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
@@ -32,6 +37,19 @@ pub enum TokenError {
     },
     #[error("failed to fetch token: the answer has none")]
     Empty,
+    #[error("failed to fetch token: no answer in time")]
+    Late,
+}
+
+impl TokenError {
+    /// Whether somebody who knows has refused.
+    fn is_an_answer(&self) -> bool {
+        match self {
+            TokenError::Ask { source, .. } => crate::objects::is_an_answer(source),
+            TokenError::Alone | TokenError::Empty => true,
+            TokenError::Late => false,
+        }
+    }
 }
 
 /// What a projection asks for.
@@ -70,12 +88,13 @@ impl Kept {
 pub struct Tokens {
     client: Option<kube::Client>,
     clock: Arc<dyn Clock>,
+    disk: Arc<offline::Kept>,
     kept: Mutex<BTreeMap<String, BTreeMap<Wanted, Kept>>>,
 }
 
 impl Tokens {
-    pub fn new(client: Option<kube::Client>, clock: Arc<dyn Clock>) -> Tokens {
-        Tokens { client, clock, kept: Mutex::default() }
+    pub fn new(client: Option<kube::Client>, clock: Arc<dyn Clock>, disk: Arc<offline::Kept>) -> Tokens {
+        Tokens { client, clock, disk, kept: Mutex::default() }
     }
 
     /// Every token that the Pod's volumes name.
@@ -104,19 +123,53 @@ impl Tokens {
         if let Some(kept) = kept.as_ref().filter(|kept| !kept.is_to_be_renewed(now)) {
             return Ok(Arc::clone(&kept.text));
         }
-        match (self.ask(pod, wanted, now).await, kept) {
+        // A machine that boots while the API server is away has what it was given before, ended or not.
+        let old = kept.or_else(|| self.on_disk(pod.uid(), wanted));
+        let asked = match &old {
+            Some(_) => {
+                let patience = Duration::from_millis(KNOWN_AFTER_MS);
+                tokio::time::timeout(patience, self.ask(pod, wanted, now))
+                    .await
+                    .unwrap_or(Err(TokenError::Late))
+            }
+            None => self.ask(pod, wanted, now).await,
+        };
+        match (asked, old) {
             (Ok(new), _) => {
+                self.keep_on_disk(pod.uid(), wanted, &new);
                 let text = Arc::clone(&new.text);
                 let mut all = self.kept.lock();
                 all.entry(pod.uid().to_owned()).or_default().insert(wanted.clone(), new);
                 Ok(text)
             }
-            (Err(error), Some(old)) if now < old.ends_at => {
+            (Err(error), Some(old)) if now < old.ends_at || !error.is_an_answer() => {
                 tracing::warn!(pod = pod.name(), error = %crate::error_chain(&error), "token not renewed yet");
                 Ok(old.text)
             }
             (Err(error), _) => Err(error),
         }
+    }
+
+    fn on_disk(&self, uid: &str, wanted: &Wanted) -> Option<Kept> {
+        let needs = self.disk.needs(uid);
+        let same = |token: &&KeptToken| token.audience == wanted.audience && token.seconds == wanted.seconds;
+        let token = needs.tokens.iter().find(same)?;
+        let text = token.text.as_str().into();
+        Some(Kept { text, issued_at: token.issued_at, ends_at: token.ends_at })
+    }
+
+    fn keep_on_disk(&self, uid: &str, wanted: &Wanted, new: &Kept) {
+        let token = KeptToken {
+            audience: wanted.audience.clone(),
+            seconds: wanted.seconds,
+            text: new.text.to_string(),
+            issued_at: new.issued_at,
+            ends_at: new.ends_at,
+        };
+        self.disk.keep_needs(uid, |needs| {
+            needs.tokens.retain(|old| old.audience != token.audience || old.seconds != token.seconds);
+            needs.tokens.push(token);
+        });
     }
 
     async fn ask(&self, pod: &Pod, wanted: &Wanted, now: Timestamp) -> Result<Kept, TokenError> {

@@ -75,6 +75,13 @@ impl Volumes {
         self.pod_folder(uid).join("volumes").join(kind(volume)).join(&volume.name)
     }
 
+    /// Where an emptyDir lies.
+    pub fn empty_dir(&self, uid: &str, name: &str) -> PathBuf {
+        let volume =
+            Volume { name: name.to_owned(), empty_dir: Some(Default::default()), ..Volume::default() };
+        self.place(uid, &volume)
+    }
+
     /// Makes every volume ready. Repeating it brings changed content up to date.
     pub fn prepare(&self, pod: &Pod, referenced: &Referenced, facts: &Facts<'_>) -> Result<(), VolumeError> {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use cri::ImageRef;
 use jiff::Timestamp;
-use podmachine::{Action, Desired, Job, JobId, Machine, Outcome, State, VolumeState};
+use podmachine::{Action, Desired, Job, JobId, Machine, Outcome, PulledImages, State, VolumeState};
 use process::Shutdown;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -51,6 +51,8 @@ pub struct Worker {
     pub desired: watch::Receiver<Arc<Desired>>,
     pub watcher: Arc<Watcher>,
     pub gone: mpsc::UnboundedSender<Gone>,
+    /// Images that were pulled before it was taken on.
+    pub pulled: PulledImages,
     pub shutdown: Shutdown,
 }
 
@@ -81,6 +83,7 @@ impl Worker {
             refreshed_at: self.context.clock.now(),
             refreshes: JoinSet::new(),
         };
+        life.machine.take_pulled(std::mem::take(&mut self.pulled));
         loop {
             let wake_in = match self.turn(&mut life).await {
                 Turn::Over => {
@@ -115,7 +118,7 @@ impl Worker {
         life.known.forget_containers(&life.exited);
         let mark = life.machine.mark();
         let volumes = life.volumes.clone();
-        let looked = look::look(&self.context, &desired.pod, mark, volumes, &mut life.known).await;
+        let looked = look::look(&self.context, &desired, mark, volumes, &mut life.known).await;
         let observed = match looked {
             Ok(observed) => observed,
             Err(error) => {

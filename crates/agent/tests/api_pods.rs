@@ -120,6 +120,33 @@ async fn nodes_own_events_carry_its_name_as_uid() {
 }
 
 #[tokio::test]
+async fn fault_of_a_manifest_is_a_condition_and_an_event_of_the_node() {
+    let world = World::start().await;
+    let condition = |node: &Value| {
+        let all = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        all.into_iter().find(|condition| condition["type"] == "StaticPodManifestFault")
+    };
+    let says = async |status: &str| {
+        let now = world.api.get("/api/v1/nodes/n1").and_then(|node| condition(&node));
+        now.filter(|condition| condition["status"] == status)
+    };
+    eventually("no fault", async || says("False").await).await;
+    std::fs::write(world.folder.path().join("manifests/web.yaml"), "kind: [").unwrap();
+    let fault = eventually("the condition", async || says("True").await).await;
+    assert!(fault["message"].as_str().unwrap().contains("web.yaml: neither YAML nor JSON"), "{fault}");
+    let events = "/api/v1/namespaces/default/events";
+    let told = async || {
+        let names = world.api.names(events);
+        let mut events = names.iter().filter_map(|name| world.api.get(&format!("{events}/{name}")));
+        events.find(|event| event["reason"] == "StaticPodManifestFault" && event["type"] == "Warning")
+    };
+    eventually("the event", told).await;
+    std::fs::remove_file(world.folder.path().join("manifests/web.yaml")).unwrap();
+    eventually("no fault any more", async || says("False").await).await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn static_pod_has_a_mirror_with_its_hash_its_owner_and_its_status() {
     let world = World::start().await;
     world.write();
@@ -237,4 +264,28 @@ async fn agent_that_comes_back_keeps_mirror_and_container() {
     assert_eq!(first.api.get(MIRROR).unwrap()["metadata"]["uid"], before["metadata"]["uid"]);
     assert_eq!(first.api.names(PODS), ["web-n1"]);
     assert!(tasks.shutdown(DEADLINE).await.is_empty());
+}
+
+#[tokio::test]
+async fn pod_that_fills_its_empty_dir_beyond_the_limit_is_evicted() {
+    let world = World::start().await;
+    let path = format!("{PODS}/greedy");
+    world.api.put(
+        &path,
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "greedy", "namespace": "default"},
+            "spec": {"nodeName": "n1", "restartPolicy": "Always", "terminationGracePeriodSeconds": 30,
+                "containers": [{"name": "c", "image": "web:1", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}],
+                "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "64Ki"}}]}}),
+    );
+    let running = async || world.api.get(&path).filter(|pod| pod["status"]["phase"] == "Running");
+    let pod = eventually("it runs", running).await;
+    let uid = pod["metadata"]["uid"].as_str().unwrap();
+    let volume = world.folder.path().join(format!("agent/pods/{uid}/volumes/kubernetes.io~empty-dir/v"));
+    std::fs::write(volume.join("much"), vec![1; 128 << 10]).unwrap();
+    let failed = async || world.api.get(&path).filter(|pod| pod["status"]["phase"] == "Failed");
+    let pod = eventually("it has failed", failed).await;
+    assert_eq!(pod["status"]["reason"], "Evicted");
+    assert_eq!(pod["status"]["message"], "Usage of EmptyDir volume \"v\" exceeds the limit \"64Ki\". ");
+    assert!(world.containers().is_empty());
+    world.stop().await;
 }

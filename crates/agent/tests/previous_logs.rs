@@ -1,4 +1,4 @@
-//! `kubectl logs --previous` at the agent's own door: which life of a container is shown.
+//! The agent's own HTTPS API: which life of a container `kubectl logs --previous` shows, usage, configuration.
 
 use std::future::Future;
 use std::path::Path;
@@ -71,8 +71,16 @@ fn write_log(runtime: &FakeRuntime, attempt: u32) {
     std::fs::write(path, format!("2026-01-01T00:00:00.000000001Z stdout F life {attempt}\n")).unwrap();
 }
 
-#[tokio::test]
-async fn previous_life_is_the_last_one_that_ended_in_a_crash_loop_too() {
+/// An agent alone with one static Pod, whose HTTPS API is asked as its server would.
+struct Asked {
+    runtime: Arc<FakeRuntime>,
+    agent: Agent,
+    tasks: Tasks,
+    client: kube::Client,
+    _folder: tempfile::TempDir,
+}
+
+async fn start() -> Asked {
     let runtime = Arc::new(FakeRuntime::new(SystemClock::shared()));
     runtime.add_image("web:1");
     let folder = tempfile::tempdir().unwrap();
@@ -91,6 +99,38 @@ async fn previous_life_is_the_last_one_that_ended_in_a_crash_loop_too() {
     let tasks = Tasks::new(Shutdown::new());
     let agent = Agent::start(config, &tasks).await.unwrap();
     let client = client(&made, &agent);
+    Asked { runtime, agent, tasks, client, _folder: folder }
+}
+
+#[tokio::test]
+async fn usage_and_configuration_are_served_in_the_forms_that_dashboards_read() {
+    let Asked { runtime, agent, tasks, client, _folder } = start().await;
+    let ready = async || {
+        let status = agent.pods().first()?.status.clone()?.container_statuses?.into_iter().next()?;
+        (status.ready && !runtime.running("c").is_empty()).then_some(())
+    };
+    eventually("it runs", ready).await;
+    let get = async |path: &str| {
+        let request = http::Request::get(path).body(Vec::new()).unwrap();
+        client.request_text(request).await.unwrap_or_else(|error| panic!("{path}: {error}"))
+    };
+    let summary: serde_json::Value = serde_json::from_str(&get("/stats/summary").await).unwrap();
+    assert_eq!(summary["node"]["nodeName"], "n1");
+    assert_eq!(summary["pods"][0]["podRef"]["name"], "web-n1");
+    let resource = get("/metrics/resource").await;
+    assert!(
+        resource.contains("pod_memory_working_set_bytes{namespace=\"default\",pod=\"web-n1\"}"),
+        "{resource}"
+    );
+    assert!(get("/metrics/cadvisor").await.contains("container=\"c\""));
+    let config: serde_json::Value = serde_json::from_str(&get("/configz").await).unwrap();
+    assert!(config["kubeletconfig"]["staticPodPath"].as_str().unwrap().ends_with("/manifests"));
+    assert!(tasks.shutdown(DEADLINE).await.is_empty());
+}
+
+#[tokio::test]
+async fn previous_life_is_the_last_one_that_ended_in_a_crash_loop_too() {
+    let Asked { runtime, agent, tasks, client, _folder } = start().await;
     let logs = async |query: &str| {
         let request = http::Request::get(format!("/containerLogs/default/web-n1/c{query}"));
         client.request_text(request.body(Vec::new()).unwrap()).await

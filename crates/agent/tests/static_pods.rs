@@ -273,3 +273,143 @@ async fn tcp_socket_in_a_hook_does_nothing() {
     eventually("a container that is ready", ready).await;
     running.stop().await;
 }
+
+#[tokio::test]
+async fn images_of_an_edit_are_pulled_before_the_pod_is_stopped() {
+    let node = Node::new();
+    node.runtime.add_to_registry("web:3");
+    node.runtime.set_latency(cri::Operation::PullImage, Duration::from_millis(300));
+    let running = node.start().await;
+    node.write("web.yaml", "web:1");
+    let before = node.one().await;
+    node.write("web.yaml", "web:3");
+    eventually("the pull", async || (node.runtime.call_count(cri::Operation::PullImage) > 0).then_some(()))
+        .await;
+    assert_eq!(node.running(), std::slice::from_ref(&before), "the pull has begun, the Pod still runs");
+    eventually("the new container", async || {
+        let now = node.running();
+        (now.len() == 1 && now[0] != before).then_some(())
+    })
+    .await;
+    assert_eq!(node.runtime.call_count(cri::Operation::PullImage), 1, "it is not pulled twice");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn edit_whose_image_cannot_be_had_ends_nothing_and_is_reported_until_it_is_mended() {
+    let node = Node::new();
+    node.runtime.add_to_registry("web:2");
+    let running = node.start().await;
+    node.write("web.yaml", "web:1");
+    let before = node.one().await;
+    node.write("web.yaml", "typo:1");
+    let report = async || {
+        let report = agent::StaticReport::read(&node.folder.path().join("agent")).unwrap()?;
+        report.faults().next().cloned()
+    };
+    let fault = eventually("the fault", report).await;
+    assert_eq!(
+        (fault.about.as_str(), fault.keeps.as_slice()),
+        ("default/web-n1", ["default/web-n1".to_owned()].as_slice())
+    );
+    assert!(fault.message.contains("Failed to pull image \"typo:1\""), "{}", fault.message);
+    assert_eq!(node.running(), std::slice::from_ref(&before));
+    // Back to what it was: nothing has happened.
+    node.write("web.yaml", "web:1");
+    eventually("no fault", async || report().await.is_none().then_some(())).await;
+    assert_eq!(node.running(), [before]);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn edit_made_while_no_agent_ran_replaces_the_pod_and_both_never_run_at_once() {
+    let node = Node::new();
+    let first = node.start().await;
+    node.write("web.yaml", "web:1");
+    let before = node.one().await;
+    first.stop().await;
+    node.write("web.yaml", "web:2");
+    // The API is away: what is edited in the folder does not wait for it.
+    let mut config = node.config();
+    let nowhere = kube::Config::new("http://127.0.0.1:1/".parse().unwrap());
+    config.client = Some(kube::Client::try_from(nowhere).unwrap());
+    let second = node.start_with(config).await;
+    eventually("the new container", async || {
+        let now = node.running();
+        assert!(now.len() <= 1, "two instances of one static Pod: {now:?}");
+        (now.len() == 1 && now[0] != before).then_some(())
+    })
+    .await;
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn pod_that_was_put_back_while_it_ended_goes_on_counting_its_restarts() {
+    let node = Node::new();
+    node.runtime.set_program("web:1", Program::ignores_stop());
+    let running = node.start().await;
+    node.write("web.yaml", "web:1");
+    let before = node.one().await;
+    let text = std::fs::read(node.manifests().join("web.yaml")).unwrap();
+    std::fs::remove_file(node.manifests().join("web.yaml")).unwrap();
+    let ending = async || running.agent.pods().is_empty().then_some(());
+    let stopping = async || {
+        (node.runtime.call_count(cri::Operation::StopContainer) > 0 || ending().await.is_some()).then_some(())
+    };
+    eventually("its end begins", stopping).await;
+    put(&node.manifests(), "web.yaml", &String::from_utf8(text).unwrap());
+    eventually("the new container", async || {
+        let now = node.running();
+        (now.len() == 1 && now[0] != before).then_some(())
+    })
+    .await;
+    let status = eventually("a status", async || running.status().filter(|status| status.ready)).await;
+    assert_eq!(status.restart_count, 1);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn config_map_of_the_folder_is_in_the_containers_variables_and_follows_the_file() {
+    let node = Node::new();
+    let running = node.start().await;
+    let pod = manifest("web", "web:1").replace(
+        "image: 'web:1'}",
+        "image: 'web:1', envFrom: [{configMapRef: {name: settings}}], env: [{name: KEY, valueFrom: {secretKeyRef: {name: keys, key: k}}}]}",
+    );
+    let objects = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {MODE: fast}\n---\n\
+                   apiVersion: v1\nkind: Secret\nmetadata: {name: keys}\nstringData: {k: hidden}\n";
+    put(&node.manifests(), "web.yaml", &pod);
+    let report = async || {
+        let report = agent::StaticReport::read(&node.folder.path().join("agent")).unwrap()?;
+        report.faults().next().cloned()
+    };
+    let fault = eventually("the fault", report).await;
+    assert!(fault.message.contains("no manifest here holds ConfigMap default/settings"), "{}", fault.message);
+    put(&node.manifests(), "objects.yaml", objects);
+    let id = node.one().await;
+    let config = node.runtime.container_config(&cri::ContainerId::new(&id)).unwrap();
+    let variable =
+        |name: &str| config.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    assert_eq!((variable("MODE"), variable("KEY")), (Some("fast"), Some("hidden")));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn broken_file_is_in_the_report_and_the_metric() {
+    let node = Node::new();
+    let config = node.config();
+    let metrics = config.metrics.clone();
+    let running = node.start_with(config).await;
+    node.write("web.yaml", "web:1");
+    node.one().await;
+    put(&node.manifests(), "web.yaml", "kind: [");
+    let counted = async || metrics.encode().contains("agent_static_manifest_faults 1").then_some(());
+    eventually("the metric", counted).await;
+    let report = agent::StaticReport::read(&node.folder.path().join("agent")).unwrap().unwrap();
+    let fault = report.faults().next().unwrap();
+    assert!(
+        fault.about.ends_with("web.yaml") && fault.text().ends_with("default/web-n1 keeps running as it was")
+    );
+    assert_eq!(report.pods[0].phase, "Running");
+    running.stop().await;
+}

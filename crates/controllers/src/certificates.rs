@@ -8,6 +8,7 @@ pub mod approver;
 pub mod authority;
 pub mod cleaner;
 pub mod request;
+mod serving;
 pub mod signer;
 
 use std::future::Future;

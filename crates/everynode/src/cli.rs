@@ -9,7 +9,7 @@ use std::time::Duration;
 use apiserver::ServiceRange;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::exit;
+use crate::{exit, node_flags};
 
 pub use component::{ApiArgs, ControllersArgs, ElectionArgs, SchedulerArgs};
 
@@ -56,8 +56,11 @@ another is started. One of them leads: it runs the controllers and the scheduler
     #[command(after_help = "\
 Examples:
   everynode agent --pod-manifest-path /etc/kubernetes/manifests      static Pods, no API server at all
+  everynode agent --manifest-url https://config.example/pods.yaml --manifest-url-header 'Authorization:Bearer x'
   everynode agent --data-dir /var/lib/everynode                      the agent beside `everynode server` on one machine
-  everynode agent --kubeconfig node.kubeconfig --node-name web-1     join the API server that the file names")]
+  everynode agent --kubeconfig node.kubeconfig --node-name web-1     join the API server that the file names
+  everynode agent --server https://10.0.0.1:6443 --token ID.SECRET --ca-cert-hash sha256:…     join an everynode server
+  everynode agent --config /var/lib/kubelet/config.yaml --kubeconfig /etc/kubernetes/kubelet.conf")]
     Agent(AgentArgs),
     /// Run controllers alone, against any Kubernetes API
     #[command(after_help = "\
@@ -81,6 +84,12 @@ Start several: one acts, the others take over when it ends.")]
     /// Put images into this node's containerd, or list them
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Tokens that let new machines join
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Static Pods of this node: what runs, what is wrong, what would be
+    #[command(subcommand)]
+    Static(StaticCommand),
     /// Show the DaemonSets and Pods of this machine's API server
     #[command(after_help = "\
 Examples:
@@ -118,7 +127,7 @@ changes nothing.")]
 #[derive(Debug, Clone, Args)]
 pub struct DataArgs {
     /// Folder of certificates, store, containers and logs
-    #[arg(long, value_name = "DIR", default_value = DATA_DIR, env = "EVERYNODE_DATA_DIR")]
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR, env = "EVERYNODE_DATA_DIR", alias = "root-dir")]
     pub data_dir: PathBuf,
 }
 
@@ -229,12 +238,27 @@ pub struct NodeArgs {
     /// Folder or file of static Pod manifests
     #[arg(long, value_name = "PATH")]
     pub pod_manifest_path: Option<PathBuf>,
+    /// Where static Pod manifests are fetched from, every 20 s
+    #[arg(long, value_name = "URL")]
+    pub manifest_url: Option<String>,
+    /// Headers for --manifest-url, e.g. a:hello,b:again; may be repeated
+    #[arg(long, value_name = "NAME:VALUE,…", requires = "manifest_url")]
+    pub manifest_url_header: Vec<String>,
+    /// Labels that the Node object is registered with
+    #[arg(long, value_name = "KEY=VALUE,…", value_parser = node_flags::labels)]
+    pub node_labels: Option<node_flags::Labels>,
+    /// Taints that the Node object is registered with
+    #[arg(long, value_name = "KEY=VALUE:EFFECT,…", value_parser = node_flags::taints)]
+    pub register_with_taints: Option<node_flags::Taints>,
     /// A running containerd to use; without it everynode starts its own
     #[arg(long, value_name = "unix:///…")]
     pub container_runtime_endpoint: Option<String>,
     /// This node's address; that of the default route when not given
     #[arg(long, value_name = "IP")]
     pub node_ip: Option<std::net::IpAddr>,
+    /// A kubelet's configuration file, read for what has a meaning here; flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Port of the agent's own HTTPS API; 10250 when not given, or a free one where that is taken
     #[arg(long, value_name = "PORT")]
     pub agent_port: Option<u16>,
@@ -274,14 +298,76 @@ pub struct AgentArgs {
     #[command(flatten)]
     pub data: DataArgs,
     /// Credentials of the API server to join; DIR/agent.kubeconfig when it is there
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "server")]
     pub kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    pub join: JoinArgs,
     #[command(flatten)]
     pub node: NodeArgs,
     #[command(flatten)]
     pub detach: DetachArgs,
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+/// How a machine joins for the first time; later starts use what it got then.
+#[derive(Debug, Clone, Args)]
+pub struct JoinArgs {
+    /// The API server to join, as `everynode token create` prints it
+    #[arg(long, value_name = "https://HOST:6443", requires_all = ["token", "ca_cert_hash"], env = "EVERYNODE_SERVER")]
+    pub server: Option<String>,
+    /// The bootstrap token
+    #[arg(long, value_name = "ID.SECRET", env = "EVERYNODE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// What the server's certificate authority is known by; may be repeated
+    #[arg(long, value_name = "sha256:…")]
+    pub ca_cert_hash: Vec<agent::joining::CaHash>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum TokenCommand {
+    /// Make a bootstrap token and print the command that joins a new machine with it
+    #[command(
+        after_help = "Examples:\n  everynode token create\n  everynode token create --ttl 1h --server https://10.0.0.1:6443"
+    )]
+    Create {
+        #[command(flatten)]
+        at: ServerAt,
+        /// How long it lets machines in; machines that have joined stay
+        #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
+        ttl: Duration,
+        /// Where new machines reach the API server; what it says of itself when not given
+        #[arg(long, value_name = "https://HOST:6443")]
+        server: Option<String>,
+        /// What it is for
+        #[arg(long, value_name = "TEXT", default_value = "made by `everynode token create`")]
+        description: String,
+    },
+    /// List bootstrap tokens, without their secrets
+    #[command(after_help = "Examples:\n  everynode token list")]
+    List {
+        #[command(flatten)]
+        at: ServerAt,
+    },
+    /// End a bootstrap token
+    #[command(after_help = "Examples:\n  everynode token delete abcdef")]
+    Delete {
+        #[command(flatten)]
+        at: ServerAt,
+        /// The part before the dot
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+}
+
+/// Which API server a command asks.
+#[derive(Debug, Clone, Args)]
+pub struct ServerAt {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Another API server than this machine's
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -311,6 +397,42 @@ pub enum ImageCommand {
         runtime: RuntimeArgs,
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
+    },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum StaticCommand {
+    /// List the static Pods that this node's agent runs, and where each is from
+    #[command(after_help = "Examples:\n  everynode static list\n  everynode static list --output json")]
+    List {
+        #[command(flatten)]
+        data: DataArgs,
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Say what is wrong with the manifests; exit code 1 when something is
+    #[command(after_help = "Examples:\n  everynode static status\n  everynode static status --output json")]
+    Status {
+        #[command(flatten)]
+        data: DataArgs,
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Check manifests without running anything; exit code 1 when one would be refused
+    #[command(after_help = "\
+Examples:
+  everynode static validate web.yaml
+  everynode static validate pod.yaml config.yaml        Pods may name ConfigMaps and Secrets of the other files
+  kustomize build . | everynode static validate -")]
+    Validate {
+        /// Name of the node on which they would run; the host name when not given
+        #[arg(long, value_name = "NAME")]
+        node_name: Option<String>,
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+        /// The manifests; - is the standard input
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
     },
 }
 

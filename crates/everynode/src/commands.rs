@@ -7,7 +7,9 @@ mod explain;
 mod image;
 mod run;
 mod sim;
+mod static_pods;
 mod status;
+mod token;
 mod version;
 
 use anyhow::Result;
@@ -26,6 +28,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Down(args) => block_on(down::run(args)),
         Command::Image(ImageCommand::Load { runtime, archive }) => block_on(image::load(runtime, archive)),
         Command::Image(ImageCommand::List { runtime, output }) => block_on(image::list(runtime, output)),
+        Command::Token(command) => block_on(token::run(command)),
+        Command::Static(command) => static_pods::run(command),
         Command::Status(args) => block_on(status::run(args)),
         Command::Explain(args) => block_on(explain::run(args)),
         Command::Sim(args) => block_on(sim::run(args)),

@@ -3,6 +3,8 @@
 mod cli;
 mod commands;
 mod exit;
+mod kubelet_config;
+mod node_flags;
 mod paths;
 mod wiring;
 

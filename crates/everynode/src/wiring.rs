@@ -4,6 +4,7 @@
 //! that is authorized as that component.
 
 pub mod hold;
+pub mod join;
 pub mod network;
 pub mod node;
 pub mod server;

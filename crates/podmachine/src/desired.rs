@@ -1,7 +1,7 @@
 //! What should be: the Pod as its source gives it, and whether it shall run or go.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod};
 
 /// One Pod's desired state.
 #[derive(Debug, Clone)]
@@ -9,11 +9,27 @@ pub struct Desired {
     /// Defaulted and validated. `status` is the last one known (API or own disk); its conditions' times and a
     /// terminal phase are kept.
     pub pod: Pod,
+    /// From [`ephemeral_containers`](crate::ephemeral_containers), made once for each spec.
+    pub ephemeral: Vec<Container>,
     pub source: PodSource,
     pub intent: Intent,
     /// What the node's admission said. Asked once per Pod by the agent.
     pub admission: Admission,
     pub host: Host,
+}
+
+impl Desired {
+    /// A Pod that shall run.
+    pub fn run(pod: Pod, source: PodSource, host: Host) -> Desired {
+        let ephemeral = crate::pod::ephemeral_containers(&pod);
+        Desired { pod, ephemeral, source, intent: Intent::Run, admission: Admission::Admitted, host }
+    }
+
+    /// The same wish for another version of the Pod.
+    pub fn of(&self, pod: Pod) -> Desired {
+        let ephemeral = crate::pod::ephemeral_containers(&pod);
+        Desired { pod, ephemeral, ..self.clone() }
+    }
 }
 
 /// Where the Pod comes from.

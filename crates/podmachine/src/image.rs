@@ -1,5 +1,9 @@
 //! Is the image there for this start, and if not, why not.
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Container;
+
 use crate::action::Action;
 use crate::backoff::{MAX_SECONDS, after};
 use crate::observed::ImageState;
@@ -16,12 +20,56 @@ enum PullPolicy {
     Never,
 }
 
-fn policy(member: Member<'_>) -> PullPolicy {
+/// By container name: image and reference, pulled for its next start.
+pub type PulledImages = BTreeMap<String, (String, String)>;
+
+/// What is to be done about an image before its container can start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageVerdict {
+    /// It is not known yet whether it is there.
+    Ask,
+    Use {
+        image_ref: String,
+    },
+    Pull,
+    /// With the waiting reason and the event's.
+    Refuse {
+        reason: &'static str,
+        event: &'static str,
+        message: String,
+    },
+}
+
+/// Decides by the container's pull policy.
+pub fn verdict(container: &Container, state: &ImageState) -> ImageVerdict {
+    let image = container.image.as_deref().unwrap_or_default();
+    match (state, policy(container)) {
+        (ImageState::Unknown, _) => ImageVerdict::Ask,
+        (ImageState::InvalidName { message }, _) => ImageVerdict::Refuse {
+            reason: "InvalidImageName",
+            event: "InspectFailed",
+            message: format!("Failed to apply default image tag \"{image}\": {message}"),
+        },
+        (ImageState::Present { image_ref, .. }, PullPolicy::IfNotPresent | PullPolicy::Never) => {
+            ImageVerdict::Use { image_ref: image_ref.clone() }
+        }
+        (ImageState::Absent, PullPolicy::Never) => ImageVerdict::Refuse {
+            reason: "ErrImageNeverPull",
+            event: "ErrImageNeverPull",
+            message: format!("Container image \"{image}\" is not present with pull policy of Never"),
+        },
+        (ImageState::Absent, PullPolicy::Always | PullPolicy::IfNotPresent)
+        | (ImageState::Present { .. }, PullPolicy::Always) => ImageVerdict::Pull,
+    }
+}
+
+fn policy(container: &Container) -> PullPolicy {
+    let image = container.image.as_deref().unwrap_or_default();
     let latest = || {
-        let last = member.image().rsplit('/').next().unwrap_or_default();
+        let last = image.rsplit('/').next().unwrap_or_default();
         !last.contains('@') && last.split_once(':').is_none_or(|(_, tag)| tag == "latest")
     };
-    match member.container.image_pull_policy.as_deref() {
+    match container.image_pull_policy.as_deref() {
         Some("Always") => PullPolicy::Always,
         Some("Never") => PullPolicy::Never,
         Some(_) => PullPolicy::IfNotPresent,
@@ -37,23 +85,14 @@ pub(crate) fn ready(turn: &mut Turn<'_>, member: Member<'_>) -> Option<String> {
         return Some(image_ref.clone());
     }
     let state = turn.view.observed.images.get(image).unwrap_or(&ImageState::Unknown);
-    match (state, policy(member)) {
-        (ImageState::Unknown, _) => None,
-        (ImageState::InvalidName { message }, _) => {
-            let message = format!("Failed to apply default image tag \"{image}\": {message}");
-            refuse(turn, member, "InspectFailed", "InvalidImageName", message);
+    match verdict(member.container, state) {
+        ImageVerdict::Ask => None,
+        ImageVerdict::Use { image_ref } => Some(image_ref),
+        ImageVerdict::Refuse { reason, event, message } => {
+            refuse(turn, member, event, reason, message);
             None
         }
-        (ImageState::Present { image_ref, .. }, PullPolicy::IfNotPresent | PullPolicy::Never) => {
-            Some(image_ref.clone())
-        }
-        (ImageState::Absent, PullPolicy::Never) => {
-            let message = format!("Container image \"{image}\" is not present with pull policy of Never");
-            refuse(turn, member, "ErrImageNeverPull", "ErrImageNeverPull", message);
-            None
-        }
-        (ImageState::Absent, PullPolicy::Always | PullPolicy::IfNotPresent)
-        | (ImageState::Present { .. }, PullPolicy::Always) => {
+        ImageVerdict::Pull => {
             pull(turn, member);
             None
         }

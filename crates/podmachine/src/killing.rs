@@ -222,7 +222,7 @@ pub(crate) fn terminate(turn: &mut Turn<'_>) {
         let member = pod::member(turn.spec, &container.labels.container_name);
         match member.map(|member| member.role) {
             Some(Role::Sidecar) => sidecars.push(container),
-            Some(Role::Init | Role::Main) | None => {
+            Some(Role::Init | Role::Main | Role::Ephemeral) | None => {
                 others_live = true;
                 end(turn, container, cause.clone(), deadline);
             }

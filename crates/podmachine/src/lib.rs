@@ -41,9 +41,10 @@ pub use action::{
     StartContainer, Step,
 };
 pub use desired::{Admission, Desired, Host, Intent, PodSource, TerminationCause};
+pub use image::{ImageVerdict, PulledImages, verdict as image_verdict};
 pub use machine::{Machine, Mark};
 pub use observed::{
     ContainerState, ImageState, Observed, ObservedContainer, ObservedSandbox, SandboxState, VolumeState,
 };
-pub use pod::container_hash;
+pub use pod::{container_hash, ephemeral_containers};
 pub use state::State;

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, PodSpec, PodStatus};
 use crate::action::{Action, Event, JobId, Outcome, Step};
 use crate::backoff::after;
 use crate::desired::{Admission, Desired, Intent, TerminationCause};
+use crate::image::PulledImages;
 use crate::memory::{Lost, Memory};
 use crate::observed::Observed;
 use crate::pod;
@@ -37,6 +38,11 @@ impl Machine {
         Self { memory: Memory::default(), state: State::Syncing }
     }
 
+    /// Images that were pulled for these containers' first starts: they are not pulled again.
+    pub fn take_pulled(&mut self, pulled: PulledImages) {
+        self.memory.pulled.extend(pulled);
+    }
+
     pub fn state(&self) -> State {
         self.state
     }
@@ -58,7 +64,8 @@ impl Machine {
         if observed.mark.0 < self.memory.finished {
             return self.look_again(desired, spec, now);
         }
-        self.memory.hash_all(pod::members(spec).map(|member| member.container));
+        let members = pod::members(spec).map(|member| member.container);
+        self.memory.hash_all(members.chain(&desired.ephemeral));
         let mut turn = Turn {
             now,
             desired,
@@ -99,7 +106,13 @@ impl Machine {
     fn events(&mut self, spec: &PodSpec) -> Vec<Event> {
         let path = |name: &str| {
             let init = spec.init_containers.iter().flatten().any(|container| container.name == name);
-            let list = if init { "initContainers" } else { "containers" };
+            let ephemeral =
+                spec.ephemeral_containers.iter().flatten().any(|container| container.name == name);
+            let list = match (init, ephemeral) {
+                (true, _) => "initContainers",
+                (false, true) => "ephemeralContainers",
+                (false, false) => "containers",
+            };
             format!("spec.{list}{{{name}}}")
         };
         let notes = std::mem::take(&mut self.memory.events);

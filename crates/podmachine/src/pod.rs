@@ -3,7 +3,9 @@
 use std::hash::Hasher;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, LifecycleHandler, Pod, PodSpec, Probe};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerStatus, EphemeralContainer, LifecycleHandler, Pod, PodSpec, Probe,
+};
 
 use crate::action::ProbeKind;
 
@@ -16,6 +18,8 @@ pub(crate) enum Role {
     /// An init container with restartPolicy Always.
     Sidecar,
     Main,
+    /// For looking at a Pod that runs: started once, counts for nothing.
+    Ephemeral,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +54,9 @@ impl<'a> Member<'a> {
     }
 
     pub fn probe(&self, kind: ProbeKind) -> Option<&'a Probe> {
-        if self.role == Role::Init {
-            return None;
+        match self.role {
+            Role::Init | Role::Ephemeral => return None,
+            Role::Sidecar | Role::Main => (),
         }
         match kind {
             ProbeKind::Startup => self.container.startup_probe.as_ref(),
@@ -67,7 +72,7 @@ impl<'a> Member<'a> {
             (Role::Init, RestartPolicy::Always | RestartPolicy::OnFailure) => exit_code != 0,
             (Role::Main, RestartPolicy::Always) => true,
             (Role::Main, RestartPolicy::OnFailure) => exit_code != 0,
-            (Role::Init | Role::Main, RestartPolicy::Never) => false,
+            (Role::Init | Role::Main, RestartPolicy::Never) | (Role::Ephemeral, _) => false,
         }
     }
 }
@@ -86,6 +91,31 @@ pub(crate) fn mains(spec: &PodSpec) -> impl DoubleEndedIterator<Item = Member<'_
 
 pub(crate) fn member<'a>(spec: &'a PodSpec, name: &str) -> Option<Member<'a>> {
     members(spec).find(|member| member.name() == name)
+}
+
+/// A Pod's ephemeral containers as containers: what they have in common with the others.
+pub fn ephemeral_containers(pod: &Pod) -> Vec<Container> {
+    let listed = pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
+    let plain = |one: &EphemeralContainer| Container {
+        name: one.name.clone(),
+        image: one.image.clone(),
+        image_pull_policy: one.image_pull_policy.clone(),
+        command: one.command.clone(),
+        args: one.args.clone(),
+        working_dir: one.working_dir.clone(),
+        env: one.env.clone(),
+        env_from: one.env_from.clone(),
+        volume_mounts: one.volume_mounts.clone(),
+        volume_devices: one.volume_devices.clone(),
+        security_context: one.security_context.clone(),
+        stdin: one.stdin,
+        stdin_once: one.stdin_once,
+        tty: one.tty,
+        termination_message_path: one.termination_message_path.clone(),
+        termination_message_policy: one.termination_message_policy.clone(),
+        ..Container::default()
+    };
+    listed.map(plain).collect()
 }
 
 pub(crate) fn restart_policy(spec: &PodSpec) -> RestartPolicy {

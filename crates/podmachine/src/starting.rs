@@ -10,6 +10,7 @@ use crate::action::{Action, KillReason, StartContainer};
 use crate::backoff::Backoff;
 use crate::image;
 use crate::killing;
+use crate::machine::last_status;
 use crate::observed::{ContainerState, ObservedContainer, SandboxState, VolumeState};
 use crate::pod::{self, Member, RestartPolicy, Role};
 use crate::turn::Turn;
@@ -20,6 +21,7 @@ pub(crate) fn sync(turn: &mut Turn<'_>) {
     volumes(turn);
     let wanted = wanted(turn);
     sandbox(turn, !wanted.is_empty());
+    start_all(turn, &ephemeral(turn));
     start_all(turn, &wanted);
     killing::drive(turn);
 }
@@ -28,7 +30,7 @@ pub(crate) fn sync(turn: &mut Turn<'_>) {
 fn kill_what_must_not_live(turn: &mut Turn<'_>) {
     let names: Vec<&str> = turn.view.names().collect();
     for name in names {
-        let member = pod::member(turn.spec, name);
+        let member = turn.member(name);
         let living: Vec<&ObservedContainer> =
             turn.view.instances(name).iter().copied().filter(|container| container.lives()).collect();
         let newest = living.last().map(|container| container.id.as_str());
@@ -141,6 +143,20 @@ fn wanted<'a>(turn: &Turn<'a>) -> Vec<Member<'a>> {
     }
     wanted.extend(pod::mains(turn.spec).filter(|member| main_is_wanted(turn, *member)));
     wanted
+}
+
+/// Ephemeral containers that never ran. They wait for nobody, so that a Pod that does not get on can be looked at; for
+/// them alone no sandbox is made.
+fn ephemeral<'a>(turn: &Turn<'a>) -> Vec<Member<'a>> {
+    if turn.view.ready_sandbox().is_none() || turn.has_ended() {
+        return Vec::new();
+    }
+    let last = last_status(turn);
+    let began = |name: &str| {
+        let known = last.ephemeral_container_statuses.iter().flatten().find(|status| status.name == name);
+        turn.view.newest(name).is_some() || known.is_some_and(|status| status.container_id.is_some())
+    };
+    turn.ephemeral().filter(|member| !began(member.name())).collect()
 }
 
 fn main_is_wanted(turn: &Turn<'_>, member: Member<'_>) -> bool {

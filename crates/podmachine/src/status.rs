@@ -41,6 +41,9 @@ pub(crate) fn compute(turn: &mut Turn<'_>, state: State) -> PodStatus {
     }
     addresses(turn, &mut status);
     status.conditions = Some(condition::conditions(turn, &status, &mains, &inits));
+    let ephemeral: Vec<ContainerStatus> =
+        turn.ephemeral().map(|member| container::status(turn, state, member)).collect();
+    status.ephemeral_container_statuses = (!ephemeral.is_empty()).then_some(ephemeral);
     status.init_container_statuses = (!inits.is_empty()).then_some(inits);
     status.container_statuses = Some(mains);
     status

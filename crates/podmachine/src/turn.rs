@@ -45,6 +45,15 @@ impl<'a> Turn<'a> {
         self.memory.note(EventType::Warning, reason, message, container);
     }
 
+    /// A container of the spec, an ephemeral one too.
+    pub fn member(&self, name: &str) -> Option<Member<'a>> {
+        pod::member(self.spec, name).or_else(|| self.ephemeral().find(|member| member.name() == name))
+    }
+
+    pub fn ephemeral(&self) -> impl Iterator<Item = Member<'a>> + use<'a> {
+        self.desired.ephemeral.iter().map(|container| Member { container, role: Role::Ephemeral })
+    }
+
     /// How the newest instance ended; a lost one counts as killed.
     pub fn ended(&self, name: &str) -> Option<i32> {
         match self.view.newest(name) {

@@ -72,6 +72,16 @@ impl Layout {
     pub fn last_good_manifests(&self) -> PathBuf {
         self.root_dir.join("static")
     }
+
+    /// What the API's Pods were, and what they need, for a start without the API.
+    pub fn offline(&self) -> PathBuf {
+        self.root_dir.join("offline")
+    }
+
+    /// The same of a manifest URL.
+    pub fn last_good_url(&self) -> PathBuf {
+        self.last_good_manifests().join("url")
+    }
 }
 
 /// The CRI address of the containerd that belongs to an agent's folder.

@@ -77,6 +77,7 @@ pub async fn teardown(root_dir: &Path, log_root: &Path) -> Result<(), TeardownEr
         layout.state(),
         layout.pods(),
         layout.last_good_manifests(),
+        layout.offline(),
         layout.namespace_folder(),
         root_dir.join("cni"),
     ] {

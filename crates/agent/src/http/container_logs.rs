@@ -33,8 +33,10 @@ pub async fn serve(
     let context = served.context;
     let asked = parse(query.as_deref().unwrap_or_default(), context.clock.now())?;
     let row = find_pod(&context, &namespace, &pod)?;
-    let spec = row.pod.spec.iter();
-    if !spec.flat_map(api::pod::all_containers).any(|known| known.name == container) {
+    let spec = || row.pod.spec.iter();
+    let ephemeral = spec().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
+    let mut names = spec().flat_map(api::pod::all_containers).map(|known| &known.name);
+    if !names.any(|name| *name == container) && !ephemeral.into_iter().any(|known| known.name == container) {
         return Err(Refusal::not_found(format!("container {container:?} not found in pod {pod:?}")));
     }
     let found = find_containers(&context, &row, &container).await?;
@@ -90,7 +92,9 @@ fn absent(status: &PodStatus, container: &str, pod: &str, previous: bool) -> Str
     if previous {
         return format!("previous terminated container {container:?} in pod {pod:?} not found");
     }
-    let all = [&status.init_container_statuses, &status.container_statuses].into_iter().flatten().flatten();
+    let all =
+        [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
+    let all = all.into_iter().flatten().flatten();
     let waiting = all
         .filter(|known: &&ContainerStatus| known.name == container)
         .find_map(|known| known.state.as_ref()?.waiting.as_ref()?.reason.clone());

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -11,7 +12,8 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use process::{Shutdown, Tasks};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -29,28 +31,61 @@ const CONNECTIONS_MAX: usize = 512;
 /// A client that says nothing after connecting.
 const HANDSHAKE_MS_MAX: u64 = 10_000;
 
-pub async fn start(config: &HttpConfig, router: Router, tasks: &Tasks) -> Result<SocketAddr, HttpError> {
-    let acceptor = TlsAcceptor::from(Arc::new(server_config(&config.tls)?));
+/// What the agent's API shows to its callers; clones share it.
+#[derive(Debug, Clone)]
+pub struct ServingCertificate(Arc<ArcSwap<CertifiedKey>>);
+
+impl ServingCertificate {
+    fn of(certificate_pem: &str, key_pem: &str) -> Result<ServingCertificate, HttpError> {
+        Ok(ServingCertificate(Arc::new(ArcSwap::from_pointee(certified(certificate_pem, key_pem)?))))
+    }
+
+    /// Shown on every connection from now on.
+    pub fn replace(&self, certificate_pem: &str, key_pem: &str) -> Result<(), HttpError> {
+        self.0.store(Arc::new(certified(certificate_pem, key_pem)?));
+        Ok(())
+    }
+}
+
+impl ResolvesServerCert for ServingCertificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+fn certified(certificate_pem: &str, key_pem: &str) -> Result<CertifiedKey, HttpError> {
+    let certificates: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_slice_iter(certificate_pem.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(fault("serving certificate"))?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(fault("serving key"))?;
+    let provider = rustls::crypto::ring::default_provider();
+    CertifiedKey::from_der(certificates, key, &provider).map_err(fault("serving certificate and key"))
+}
+
+fn fault<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+    what: &'static str,
+) -> impl FnOnce(E) -> HttpError {
+    move |source| HttpError::Tls { what, source: source.into() }
+}
+
+pub async fn start(
+    config: &HttpConfig,
+    router: Router,
+    tasks: &Tasks,
+) -> Result<(SocketAddr, ServingCertificate), HttpError> {
+    let serving = ServingCertificate::of(&config.tls.certificate_pem, &config.tls.key_pem)?;
+    let acceptor = TlsAcceptor::from(Arc::new(server_config(&config.tls, serving.clone())?));
     let failed = |source| HttpError::Listen { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let shutdown = tasks.shutdown_signal().clone();
     let connections = tasks.clone();
     tasks.spawn("agent http", accept(listener, acceptor, router, connections, shutdown));
-    Ok(address)
+    Ok((address, serving))
 }
 
-fn server_config(tls: &Tls) -> Result<ServerConfig, HttpError> {
-    fn fault<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
-        what: &'static str,
-    ) -> impl FnOnce(E) -> HttpError {
-        move |source| HttpError::Tls { what, source: source.into() }
-    }
-    let certificates: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(tls.certificate_pem.as_bytes())
-            .collect::<Result<_, _>>()
-            .map_err(fault("serving certificate"))?;
-    let key = PrivateKeyDer::from_pem_slice(tls.key_pem.as_bytes()).map_err(fault("serving key"))?;
+fn server_config(tls: &Tls, serving: ServingCertificate) -> Result<ServerConfig, HttpError> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(tls.client_ca_pem.as_bytes()) {
         roots.add(certificate.map_err(fault("client CA"))?).map_err(fault("client CA"))?;
@@ -63,8 +98,7 @@ fn server_config(tls: &Tls) -> Result<ServerConfig, HttpError> {
         .with_safe_default_protocol_versions()
         .map_err(fault("TLS versions"))?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(certificates, key)
-        .map_err(fault("serving certificate and key"))?;
+        .with_cert_resolver(Arc::new(serving));
     // Upgrades need HTTP/1.1.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)

@@ -56,6 +56,26 @@ pub fn conditions(
     ]
 }
 
+/// Characters of faults in a condition's message; all of them are in `everynode static status`.
+const FAULTS_CHARS_MAX: usize = 1_024;
+
+/// DIFFERS(static-faults): whether some manifest is refused; upstream says it in its log alone.
+pub fn manifests(before: &NodeStatus, faults: &[String], now: Timestamp) -> NodeCondition {
+    const TYPE: &str = "StaticPodManifestFault";
+    if faults.is_empty() {
+        return condition(
+            before,
+            TYPE,
+            false,
+            "ManifestsAccepted",
+            "every static Pod manifest is accepted",
+            now,
+        );
+    }
+    let message: String = faults.join("\n").chars().take(FAULTS_CHARS_MAX).collect();
+    condition(before, TYPE, true, "ManifestRefused", &message, now)
+}
+
 /// Why Pods cannot be started now.
 fn not_ready(runtime: cri::Result<RuntimeStatus>) -> Option<String> {
     let status = match runtime {
@@ -90,6 +110,16 @@ mod tests {
 
     fn ready() -> RuntimeStatus {
         RuntimeStatus { runtime: Readiness::Ready, network: Readiness::Ready }
+    }
+
+    #[test]
+    fn faults_of_manifests_are_a_condition() {
+        let now = Timestamp::UNIX_EPOCH;
+        let fine = manifests(&NodeStatus::default(), &[], now);
+        assert_eq!((fine.status.as_str(), fine.reason.as_deref()), ("False", Some("ManifestsAccepted")));
+        let bad = manifests(&NodeStatus::default(), &["/m/a: empty".to_owned(), "x".repeat(5_000)], now);
+        assert_eq!((bad.status.as_str(), bad.message.as_ref().unwrap().len()), ("True", FAULTS_CHARS_MAX));
+        assert!(bad.message.unwrap().starts_with("/m/a: empty\nxxx"));
     }
 
     #[test]

@@ -128,6 +128,10 @@ pub fn images(mut images: Vec<cri::Image>) -> Vec<ContainerImage> {
         .collect()
 }
 
+pub fn memory_total_bytes() -> Option<u64> {
+    meminfo("MemTotal")
+}
+
 pub fn memory_available_bytes() -> Option<u64> {
     meminfo("MemAvailable")
 }

@@ -1,12 +1,13 @@
 //! The manifest folder, or a single manifest file.
 //!
 //! Watched with inotify and read again every [`RELIST_SECONDS`]. A file that is being written is left alone until
-//! its writer closes it.
+//! its writer closes it. Which of the files count is decided in [`super::manifests`].
 //!
-//! DIFFERS(static-pod-broken-file): upstream's folder mode ends a Pod whose file no longer parses, at the next relist.
-//! Here the last good Pod of that file keeps running, over restarts of the agent too, and the fault is reported until
+//! DIFFERS(static-broken-file): upstream's folder mode ends a Pod whose file no longer parses, at the next relist.
+//! Here the last good content of that file stays, over restarts of the agent too, and the fault is reported until
 //! the file is mended or removed.
-//! A path that does not exist means no Pods, as upstream.
+//! DIFFERS(static-lost-folder): to upstream a path that does not exist means no Pods. Here only a file that was removed
+//! ends its Pods: a folder that cannot be read, is gone or lies empty where a mount was says nothing about them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -19,10 +20,16 @@ use futures::StreamExt;
 use inotify::{EventMask, EventStream, Inotify, WatchMask};
 use k8s_openapi::api::core::v1::Pod;
 use process::{Clock, Shutdown};
+use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::last_good::LastGood;
-use super::manifest::{MANIFEST_BYTES_MAX, ManifestError, Origin, static_pod};
+use super::ledger::{FaultLine, Ledger, Page, Writer};
+use super::left_alone::is_left_alone;
+use super::listing::{self, Listing, MANIFESTS_MAX, Stamp};
+use super::local_objects::LocalObjects;
+use super::manifest::{self, MANIFEST_BYTES_MAX, Manifest, ManifestError, Origin};
+use super::manifests::Manifests;
 use super::{SourceKind, SourceSet};
 
 /// Upstream's fileCheckFrequency: the safety net behind inotify.
@@ -32,25 +39,44 @@ const ABSENT_RETRY_MS: u64 = 1_000;
 /// Bytes for one read of events: some sixty with long names.
 const EVENT_BUFFER_BYTES: usize = 16 << 10;
 
+/// What a source of static Pods tells others beside its Pods.
+#[derive(Clone)]
+pub struct Told {
+    pub ledger: Arc<Ledger>,
+    pub objects: Arc<LocalObjects>,
+}
+
 /// Reads the manifests of one path.
 pub struct FileSource {
     path: PathBuf,
     node_name: String,
     clock: Arc<dyn Clock>,
     last_good: LastGood,
-    /// What each file held when it was last good, and what is wrong with it now.
-    files: BTreeMap<PathBuf, Manifest>,
-    /// The files of the last list.
-    listed: Option<BTreeSet<PathBuf>>,
-    /// Files that somebody is writing.
-    being_written: BTreeSet<OsString>,
+    told: Told,
+    manifests: Manifests,
+    /// What was read of each file.
+    files: BTreeMap<PathBuf, Reading>,
+    /// Texts that were read and do not count yet.
+    pending: BTreeMap<String, Vec<u8>>,
+    kept: BTreeSet<String>,
+    changes: Changes,
+    is_mount: fn(&Path) -> bool,
 }
 
+#[derive(Clone, Copy)]
+struct Reading {
+    /// `None`: it must be read again.
+    stamp: Option<Stamp>,
+    digest: [u8; 32],
+}
+
+/// What inotify said of the folder's files.
 #[derive(Default)]
-struct Manifest {
-    content: Vec<u8>,
-    pod: Option<Pod>,
-    fault: Option<String>,
+struct Changes {
+    /// Files that somebody is writing.
+    being_written: BTreeSet<OsString>,
+    /// Files that were removed since the folder was last listed.
+    removed: BTreeSet<OsString>,
 }
 
 impl FileSource {
@@ -59,17 +85,45 @@ impl FileSource {
         node_name: impl Into<String>,
         clock: Arc<dyn Clock>,
         last_good: LastGood,
+        told: Told,
     ) -> FileSource {
         // Components drop trailing slashes, which upstream trims: the path is part of the uid.
         let path: PathBuf = path.into().components().collect();
-        FileSource {
+        let mut source = FileSource {
             path,
             node_name: node_name.into(),
             clock,
             last_good,
+            told,
+            manifests: Manifests::default(),
             files: BTreeMap::new(),
-            listed: None,
-            being_written: BTreeSet::new(),
+            pending: BTreeMap::new(),
+            kept: BTreeSet::new(),
+            changes: Changes::default(),
+            is_mount: listing::is_mount,
+        };
+        source.remember();
+        source
+    }
+
+    /// What counted when an earlier agent ended.
+    fn remember(&mut self) {
+        for (path, text) in self.last_good.load() {
+            // Whatever does not count any more is removed with the first look.
+            self.kept.insert(path.clone());
+            let file = PathBuf::from(&path);
+            if file != self.path && file.parent() != Some(&self.path) {
+                continue;
+            }
+            match self.parse(&path, &text) {
+                Ok(manifest) => {
+                    self.manifests.remember(&path, manifest);
+                    let reading = Reading { stamp: None, digest: Sha256::digest(&text).into() };
+                    self.files.insert(file, reading);
+                }
+                // What an older version took for good may be refused by this one.
+                Err(error) => tracing::warn!(path, %error, "last good manifest is good no more"),
+            }
         }
     }
 
@@ -89,7 +143,7 @@ impl FileSource {
                 let pods = self.read_all();
                 if sent.as_ref() != Some(&pods) {
                     sent = Some(pods.clone());
-                    if sets.send(SourceSet { kind: SourceKind::File, pods }).await.is_err() {
+                    if sets.send(SourceSet { kind: SourceKind::File, pods, heard: true }).await.is_err() {
                         return;
                     }
                 }
@@ -101,11 +155,12 @@ impl FileSource {
                 let again = tokio::select! {
                     // Events are state that the kernel keeps, the rest a timer and a flag: nothing is lost.
                     () = shutdown.cancelled() => return,
-                    again = next_change(&mut events, &mut self.being_written, &folder) => again,
+                    again = next_change(&mut events, &mut self.changes, &folder) => again,
                     () = self.clock.sleep(pause) => {
                         // Whoever has kept a file open for so long is not about to finish it.
-                        self.being_written.clear();
-                        !absent
+                        self.changes.being_written.clear();
+                        // A mount that came hides the folder that is watched.
+                        !absent && !self.manifests_are_lost()
                     }
                 };
                 if !again {
@@ -140,135 +195,118 @@ impl FileSource {
         self.path.parent().map_or_else(|| PathBuf::from("/"), Path::to_path_buf)
     }
 
-    /// The complete set now. Files that did not change are not parsed again.
+    /// The complete set now. Files that did not change are not read again.
     pub fn read_all(&mut self) -> Vec<Pod> {
-        let mut found = BTreeSet::new();
-        match self.list() {
-            Ok(paths) => {
-                for path in paths {
-                    self.read_one(&path);
-                    found.insert(path);
-                }
+        let listing = listing::list(&self.path, |path| self.files.contains_key(path));
+        let trouble = match listing {
+            Listing::Files { files, .. } if files.is_empty() && self.mount_is_gone() => Some(format!(
+                "the mount that was at {} is gone; mount it again, or let its Pods go by putting a file there",
+                self.watched_folder().display()
+            )),
+            Listing::Files { files, over } => {
+                self.take_files(&files);
+                (over > 0).then(|| format!("more than {MANIFESTS_MAX} files: {over} of them are not read"))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if !self.files.is_empty() {
-                    tracing::error!(path = %self.path.display(), "manifest path is gone: its Pods end");
-                }
-            }
-            Err(error) => {
-                // Unreadable is not empty: keep what is known.
-                tracing::error!(path = %self.path.display(), %error, "manifests cannot be listed");
-                return self.pods();
-            }
-        }
-        self.files.retain(|path, _| found.contains(path));
-        if self.listed.as_ref() != Some(&found) {
-            self.last_good.retain(&found);
-            self.listed = Some(found);
-        }
-        self.pods()
-    }
-
-    /// What is wrong with which file.
-    pub fn faults(&self) -> impl Iterator<Item = (&Path, &str)> {
-        self.files.iter().filter_map(|(path, file)| Some((path.as_path(), file.fault.as_deref()?)))
-    }
-
-    fn pods(&self) -> Vec<Pod> {
-        // COMPAT(kubelet): of two files that name the same Pod, the later one in sorted order wins.
-        let mut by_name = BTreeMap::new();
-        for pod in self.files.values().filter_map(|file| file.pod.as_ref()) {
-            by_name.insert((pod.metadata.namespace.clone(), pod.metadata.name.clone()), pod.clone());
-        }
-        by_name.into_values().collect()
-    }
-
-    fn list(&self) -> io::Result<Vec<PathBuf>> {
-        if !std::fs::metadata(&self.path)?.is_dir() {
-            return Ok(vec![self.path.clone()]);
-        }
-        let mut paths = Vec::new();
-        for entry in std::fs::read_dir(&self.path)? {
-            let path = entry?.path();
-            let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-            // Follows symbolic links; a dangling one is as good as absent.
-            let is_file = std::fs::metadata(&path).is_ok_and(|file| file.is_file());
-            if !hidden && is_file {
-                paths.push(path);
+            Listing::Missing => self.take_missing(),
+            Listing::Unreadable(error) => Some(format!("cannot be read: {error}")),
+        };
+        let settled = self.manifests.settle();
+        for path in &settled.accepted {
+            if let Some(text) = self.pending.remove(path) {
+                self.last_good.keep(path, &text);
             }
         }
-        paths.sort();
-        Ok(paths)
+        if self.kept != settled.kept {
+            self.last_good.retain(&settled.kept);
+            self.kept.clone_from(&settled.kept);
+        }
+        let place = self.path.display().to_string();
+        let trouble = trouble.map(|message| FaultLine {
+            about: place.clone(),
+            message,
+            keeps: settled.pods.iter().map(|(_, pod)| crate::spec::PodId::of(pod).to_string()).collect(),
+        });
+        let page = Page::of(&place, &settled, trouble.into_iter().collect());
+        self.told.objects.set(SourceKind::File, settled.objects);
+        self.told.ledger.write(Writer::Source(SourceKind::File), page);
+        let mut pods: Vec<Pod> = settled.pods.into_iter().map(|(_, pod)| pod).collect();
+        let key = |pod: &Pod| (pod.metadata.namespace.clone(), pod.metadata.name.clone());
+        pods.sort_by_key(key);
+        pods
     }
 
-    fn read_one(&mut self, path: &Path) {
+    fn take_files(&mut self, files: &BTreeMap<PathBuf, Stamp>) {
+        self.changes.removed.clear();
+        self.last_good.set_was_mount((self.is_mount)(&self.watched_folder()));
+        let listed: BTreeSet<String> = files.keys().map(|path| path.display().to_string()).collect();
+        self.manifests.retain(|path| listed.contains(path));
+        self.files.retain(|path, _| files.contains_key(path));
+        self.pending.retain(|path, _| listed.contains(path));
+        for (path, stamp) in files {
+            self.read_one(path, *stamp);
+        }
+    }
+
+    /// The path is not there. `Some`: its Pods go on, and this is what to say.
+    fn take_missing(&mut self) -> Option<String> {
+        let itself = self.path.display().to_string();
+        let is_single_file = self.manifests.paths().any(|path| path == itself);
+        let parent_is_there = self.path.parent().is_some_and(Path::is_dir);
+        let removed = std::mem::take(&mut self.changes.removed);
+        let was_removed = |path: &Path| {
+            let named = path.file_name().is_some_and(|name| removed.contains(name));
+            if is_single_file { parent_is_there && !self.mount_is_gone() } else { named }
+        };
+        let gone: BTreeSet<String> =
+            self.manifests.paths().filter(|path| was_removed(Path::new(path))).map(str::to_owned).collect();
+        self.manifests.retain(|path| !gone.contains(path));
+        self.files.retain(|path, _| !gone.contains(&path.display().to_string()));
+        let lost = self.manifests.paths().any(|path| !gone.contains(path));
+        lost.then(|| "it is gone; remove files one by one to end their Pods".to_owned())
+    }
+
+    /// Something was mounted on the folder when it was last read, and is not any more.
+    fn mount_is_gone(&self) -> bool {
+        self.last_good.was_mount() && !(self.is_mount)(&self.watched_folder())
+    }
+
+    fn manifests_are_lost(&self) -> bool {
+        self.last_good.was_mount() != (self.is_mount)(&self.watched_folder())
+    }
+
+    fn read_one(&mut self, path: &Path, stamp: Stamp) {
         let name = path.file_name().unwrap_or_default();
-        if self.being_written.contains(name) {
-            // Not to be listed as gone: an entry without a Pod is nothing.
-            self.files.entry(path.to_path_buf()).or_default();
+        let known = self.files.get(path).copied();
+        let unchanged = known.is_some_and(|reading| reading.stamp == Some(stamp));
+        if unchanged || self.changes.being_written.contains(name) {
             return;
         }
+        let shown = path.display().to_string();
         let content = match read_limited(path) {
             Ok(content) => content,
-            Err(error) => return self.take_broken(path, format!("cannot be read: {error}")),
+            Err(error) => {
+                self.files.remove(path);
+                return self.manifests.put(&shown, Err(format!("cannot be read: {error}")));
+            }
         };
-        let file = self.files.entry(path.to_path_buf()).or_default();
-        if content == file.content && (file.pod.is_some() || file.fault.is_some()) {
+        let digest: [u8; 32] = Sha256::digest(&content).into();
+        let stamp = Some(stamp).filter(|stamp| stamp.is_settled(self.clock.now().as_second()));
+        self.files.insert(path.to_path_buf(), Reading { stamp, digest });
+        if known.is_some_and(|reading| reading.digest == digest) {
             return;
         }
-        file.content.clone_from(&content);
-        match self.parse(path, &content) {
-            Ok(mut pod) => {
-                let file = self.files.entry(path.to_path_buf()).or_default();
-                keep_first_seen(&mut pod, file.pod.as_ref());
-                file.fault = None;
-                file.pod = Some(pod);
-                self.last_good.keep(path, &content);
-            }
-            Err(error) => self.take_broken(path, error.to_string()),
+        let parsed = self.parse(&shown, &content).map_err(|error| error.to_string());
+        match &parsed {
+            Ok(_) => drop(self.pending.insert(shown.clone(), content)),
+            Err(_) => drop(self.pending.remove(&shown)),
         }
+        self.manifests.put(&shown, parsed);
     }
 
-    fn parse(&self, path: &Path, content: &[u8]) -> Result<Pod, ManifestError> {
-        let shown = path.display().to_string();
-        let origin = Origin { node_name: &self.node_name, path: &shown, seen_at: self.clock.now() };
-        static_pod(content, origin)
-    }
-
-    /// Keeps the last good Pod, or that of an earlier start when this one saw none.
-    fn take_broken(&mut self, path: &Path, fault: String) {
-        let known = self.files.get(path);
-        let earlier = match known {
-            Some(file) if file.pod.is_some() || file.fault.is_some() => None,
-            // Texts that an older version took for good may be refused by this one.
-            Some(_) | None => self.last_good.get(path).and_then(|text| self.parse(path, &text).ok()),
-        };
-        let file = self.files.entry(path.to_path_buf()).or_default();
-        file.pod = file.pod.take().or(earlier);
-        report(path, file, fault);
-    }
-}
-
-/// Says it once per fault.
-fn report(path: &Path, file: &mut Manifest, fault: String) {
-    if file.fault.as_ref() == Some(&fault) {
-        return;
-    }
-    let consequence = match &file.pod {
-        Some(_) => "its last good Pod keeps running",
-        None => "nothing is started from it",
-    };
-    tracing::error!(file = %path.display(), %fault, "static Pod manifest is refused; {consequence}");
-    file.fault = Some(fault);
-}
-
-/// The same Pod was seen first when it was seen first.
-fn keep_first_seen(pod: &mut Pod, before: Option<&Pod>) {
-    const SEEN: &str = api::well_known::pod_annotation::CONFIG_SEEN;
-    let Some(before) = before.filter(|before| before.metadata.uid == pod.metadata.uid) else { return };
-    let seen = before.metadata.annotations.as_ref().and_then(|annotations| annotations.get(SEEN)).cloned();
-    if let (Some(seen), Some(annotations)) = (seen, pod.metadata.annotations.as_mut()) {
-        annotations.insert(SEEN.to_owned(), seen);
+    fn parse(&self, path: &str, content: &[u8]) -> Result<Manifest, ManifestError> {
+        let origin =
+            Origin { kind: SourceKind::File, node_name: &self.node_name, path, seen_at: self.clock.now() };
+        manifest::read(content, origin)
     }
 }
 
@@ -288,7 +326,7 @@ fn is_link(path: &Path) -> bool {
 /// Waits for a change worth a look. `false`: the watch is of no use any more.
 async fn next_change(
     events: &mut Option<EventStream<Vec<u8>>>,
-    being_written: &mut BTreeSet<OsString>,
+    changes: &mut Changes,
     folder: &Path,
 ) -> bool {
     let Some(events) = events else { return std::future::pending().await };
@@ -298,16 +336,21 @@ async fn next_change(
             return false;
         }
         let Some(name) = event.name else { continue };
-        if name.as_encoded_bytes().starts_with(b".") {
+        if name.to_str().is_none_or(is_left_alone) {
             continue;
         }
+        if event.mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM) {
+            changes.removed.insert(name.clone());
+        } else {
+            changes.removed.remove(&name);
+        }
         if event.mask.contains(EventMask::MODIFY) {
-            being_written.insert(name);
+            changes.being_written.insert(name);
         } else if event.mask.contains(EventMask::CREATE) && !is_link(&folder.join(&name)) {
             // A link is complete at once, a new file is not before its writer has closed it.
-            being_written.insert(name);
+            changes.being_written.insert(name);
         } else {
-            being_written.remove(&name);
+            changes.being_written.remove(&name);
             return true;
         }
     }
@@ -330,7 +373,12 @@ mod tests {
 
     fn source(path: &Path) -> FileSource {
         let last_good = LastGood::in_folder(path.with_extension("last-good"));
-        FileSource::new(path, "n1", SystemClock::shared(), last_good)
+        let told = Told { ledger: Arc::default(), objects: Arc::default() };
+        FileSource::new(path, "n1", SystemClock::shared(), last_good, told)
+    }
+
+    fn faults(source: &FileSource) -> Vec<String> {
+        source.told.ledger.faults().iter().map(FaultLine::text).collect()
     }
 
     fn names(pods: &[Pod]) -> Vec<&str> {
@@ -368,12 +416,13 @@ mod tests {
     }
 
     #[test]
-    fn hidden_files_and_folders_are_no_manifests_and_extensions_do_not_matter() {
+    fn hidden_files_backups_and_folders_are_no_manifests_and_extensions_do_not_matter() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(".hidden.yaml"), manifest("hidden", "b")).unwrap();
         std::fs::create_dir(folder.path().join("below")).unwrap();
         std::fs::write(folder.path().join("below/x.yaml"), manifest("below", "b")).unwrap();
-        std::fs::write(folder.path().join("plain.bak"), manifest("plain", "b")).unwrap();
+        std::fs::write(folder.path().join("plain.conf"), manifest("plain", "b")).unwrap();
+        std::fs::write(folder.path().join("plain.bak"), manifest("plain", "old")).unwrap();
         assert_eq!(names(&source(folder.path()).read_all()), ["plain-n1"]);
     }
 
@@ -387,7 +436,7 @@ mod tests {
         std::fs::write(folder.path().join("a.yaml"), "kind: [broken").unwrap();
         std::fs::write(folder.path().join("c.yaml"), "kind: [never good").unwrap();
         assert_eq!(source.read_all(), before);
-        assert_eq!(source.faults().count(), 2);
+        assert_eq!(faults(&source).len(), 2);
         std::fs::write(folder.path().join("a.yaml"), manifest("a", "two")).unwrap();
         let after = source.read_all();
         assert_eq!(after[0].spec.as_ref().unwrap().containers[0].image.as_deref(), Some("two"));
@@ -408,7 +457,7 @@ mod tests {
         let after = second.read_all();
         assert_eq!(names(&after), ["a-n1"]);
         assert_eq!(after[0].metadata.uid, before[0].metadata.uid);
-        assert_eq!(second.faults().count(), 1);
+        assert_eq!(faults(&second).len(), 1);
         std::fs::remove_file(&file).unwrap();
         assert!(second.read_all().is_empty());
         std::fs::write(&file, "kind: [broken").unwrap();
@@ -429,13 +478,78 @@ mod tests {
     }
 
     #[test]
-    fn of_two_files_with_one_pod_the_later_wins() {
+    fn a_folder_that_is_lost_ends_nothing_and_a_file_that_was_removed_before_does() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("1.yaml"), manifest("same", "one")).unwrap();
-        std::fs::write(folder.path().join("2.yaml"), manifest("same", "two")).unwrap();
-        let pods = source(folder.path()).read_all();
-        assert_eq!(pods.len(), 1);
-        assert_eq!(pods[0].spec.as_ref().unwrap().containers[0].image.as_deref(), Some("two"));
+        let manifests = folder.path().join("manifests");
+        std::fs::create_dir(&manifests).unwrap();
+        std::fs::write(manifests.join("a.yaml"), manifest("a", "one")).unwrap();
+        std::fs::write(manifests.join("b.yaml"), manifest("b", "one")).unwrap();
+        let mut first = source(&manifests);
+        first.read_all();
+        std::fs::rename(&manifests, folder.path().join("away")).unwrap();
+        assert_eq!(names(&first.read_all()), ["a-n1", "b-n1"]);
+        assert_eq!(
+            faults(&first),
+            [format!(
+                "{}: it is gone; remove files one by one to end their Pods; default/a-n1 and 1 more keep running as they were",
+                manifests.display()
+            )]
+        );
+        // What inotify has told is believed: somebody has removed this one, and then the folder.
+        first.changes.removed.insert("a.yaml".into());
+        assert_eq!(names(&first.read_all()), ["b-n1"]);
+        // An agent that starts then knows what ran as well.
+        assert_eq!(names(&source(&manifests).read_all()), ["b-n1"]);
+        std::fs::create_dir(&manifests).unwrap();
+        assert!(first.read_all().is_empty(), "a folder that is there and empty has no Pods");
+        assert_eq!(faults(&first), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_empty_folder_where_a_mount_was_ends_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifests = folder.path().join("manifests");
+        std::fs::create_dir(&manifests).unwrap();
+        std::fs::write(manifests.join("a.yaml"), manifest("a", "one")).unwrap();
+        let mut mounted = source(&manifests);
+        mounted.is_mount = |_| true;
+        mounted.read_all();
+        std::fs::remove_file(manifests.join("a.yaml")).unwrap();
+        let mut next = source(&manifests);
+        next.is_mount = |_| false;
+        assert_eq!(names(&next.read_all()), ["a-n1"], "also when the agent starts before the mount is there");
+        assert!(faults(&next)[0].contains("the mount that was at"), "{:?}", faults(&next));
+        next.is_mount = |_| true;
+        assert!(next.read_all().is_empty(), "the mount is back, without the file");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_listed_ends_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifests = folder.path().join("manifests");
+        std::fs::create_dir(&manifests).unwrap();
+        std::fs::write(manifests.join("a.yaml"), manifest("a", "one")).unwrap();
+        let mut source = source(&manifests);
+        source.read_all();
+        std::fs::rename(&manifests, folder.path().join("away")).unwrap();
+        // A link to itself: an error that is not "no such file", for root too.
+        std::os::unix::fs::symlink(&manifests, &manifests).unwrap();
+        assert_eq!(names(&source.read_all()), ["a-n1"]);
+        assert!(faults(&source)[0].contains("cannot be read"), "{:?}", faults(&source));
+    }
+
+    #[test]
+    fn config_maps_in_the_folder_are_there_for_its_pods() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "{}  volumes:\n  - {{name: v, configMap: {{name: m}}}}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: m}}\ndata: {{k: v}}\n",
+            manifest("a", "one")
+        );
+        std::fs::write(folder.path().join("a.yaml"), text).unwrap();
+        let mut source = source(folder.path());
+        assert_eq!(names(&source.read_all()), ["a-n1"]);
+        let map = source.told.objects.config_map("default", "m").unwrap();
+        assert_eq!(map.data.unwrap()["k"], "v");
     }
 
     #[tokio::test]

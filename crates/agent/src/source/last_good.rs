@@ -1,10 +1,11 @@
-//! The last good text of each manifest, kept on disk over restarts of the agent.
+//! The last accepted text of each manifest, kept on disk over restarts of the agent.
 //!
-//! One file per manifest, named after a hash of its path, readable by the agent's user alone (a manifest may hold
-//! secrets), written whole or not at all. What cannot be kept is only logged: it costs nothing before the manifest
-//! breaks and the agent restarts.
+//! One file per manifest, named after a hash of its path, with the path as its first line, readable by the agent's user
+//! alone (a manifest may hold secrets), written whole or not at all. What cannot be kept is only logged: it costs
+//! nothing before the manifest breaks and the agent restarts.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -16,6 +17,8 @@ use sha2::{Digest, Sha256};
 const NAME_DIGITS: usize = 32;
 /// A text on its way; no hash looks like it.
 const NEXT: &str = "next";
+/// There when the manifests were on a mount of their own.
+const MOUNT: &str = "on-a-mount";
 
 /// The folder of last good texts.
 #[derive(Debug, Clone)]
@@ -29,40 +32,71 @@ impl LastGood {
         LastGood { folder: folder.into() }
     }
 
-    /// What this manifest held when it was last good.
-    pub fn get(&self, manifest: &Path) -> Option<Vec<u8>> {
-        let file = self.folder.join(name_of(manifest));
-        match fs::read(&file) {
-            Ok(text) => Some(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                tracing::warn!(file = %file.display(), %error, "last good manifest cannot be read");
-                None
+    /// Everything that is kept: path and text.
+    pub fn load(&self) -> Vec<(String, Vec<u8>)> {
+        // No folder: nothing was ever kept.
+        let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
+        let mut kept = Vec::new();
+        for entry in entries.flatten().filter(|entry| is_kept(&entry.file_name())) {
+            let content = match fs::read(entry.path()) {
+                Ok(content) => content,
+                Err(error) => {
+                    tracing::warn!(file = %entry.path().display(), %error, "last good manifest cannot be read");
+                    continue;
+                }
+            };
+            let Some(end) = content.iter().position(|byte| *byte == b'\n') else { continue };
+            let Ok(path) = std::str::from_utf8(&content[..end]) else { continue };
+            if name_of(path) == entry.file_name().to_string_lossy() {
+                kept.push((path.to_owned(), content[end + 1..].to_vec()));
             }
         }
+        kept.sort();
+        kept
     }
 
     /// Keeps a text; the same again writes nothing.
-    pub fn keep(&self, manifest: &Path, text: &[u8]) {
-        let file = self.folder.join(name_of(manifest));
-        if fs::read(&file).is_ok_and(|kept| kept == text) {
+    pub fn keep(&self, manifest: &str, text: &[u8]) {
+        // The path is one line.
+        if manifest.contains('\n') {
             return;
         }
-        if let Err(error) = self.write(&file, text) {
-            tracing::warn!(manifest = %manifest.display(), %error, "last good manifest is not kept");
+        let file = self.folder.join(name_of(manifest));
+        let content = [manifest.as_bytes(), b"\n", text].concat();
+        if fs::read(&file).is_ok_and(|kept| kept == content) {
+            return;
+        }
+        if let Err(error) = self.write(&file, &content) {
+            tracing::warn!(manifest, %error, "last good manifest is not kept");
         }
     }
 
     /// Removes what is kept of manifests that are not among these.
-    pub fn retain(&self, manifests: &BTreeSet<PathBuf>) {
+    pub fn retain(&self, manifests: &BTreeSet<String>) {
         let kept: BTreeSet<String> = manifests.iter().map(|manifest| name_of(manifest)).collect();
-        // No folder: nothing was ever kept.
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         for entry in entries.flatten() {
-            let known = entry.file_name().to_str().is_some_and(|name| kept.contains(name));
-            if !known && let Err(error) = fs::remove_file(entry.path()) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_stale = name == NEXT || is_kept(&entry.file_name()) && !kept.contains(&name);
+            if is_stale && let Err(error) = fs::remove_file(entry.path()) {
                 tracing::warn!(file = %entry.path().display(), %error, "last good manifest is not removed");
             }
+        }
+    }
+
+    /// Whether the folder of manifests was the root of a mount when it was last read.
+    pub fn was_mount(&self) -> bool {
+        self.folder.join(MOUNT).exists()
+    }
+
+    pub fn set_was_mount(&self, mounted: bool) {
+        if mounted == self.was_mount() {
+            return;
+        }
+        let file = self.folder.join(MOUNT);
+        let result = if mounted { self.write(&file, b"") } else { fs::remove_file(&file) };
+        if let Err(error) = result {
+            tracing::warn!(file = %file.display(), %error, "it is not noted whether the manifests are on a mount");
         }
     }
 
@@ -81,10 +115,12 @@ impl LastGood {
     }
 }
 
-fn name_of(manifest: &Path) -> String {
-    let digest = Sha256::digest(manifest.as_os_str().as_encoded_bytes());
-    let hex = digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    hex[..NAME_DIGITS].to_owned()
+fn name_of(manifest: &str) -> String {
+    crate::pause::hex(&Sha256::digest(manifest.as_bytes()))[..NAME_DIGITS].to_owned()
+}
+
+fn is_kept(name: &OsStr) -> bool {
+    name.len() == NAME_DIGITS && name.as_encoded_bytes().iter().all(u8::is_ascii_hexdigit)
 }
 
 #[cfg(test)]
@@ -97,19 +133,22 @@ mod tests {
     fn text_is_for_its_owner_alone_and_goes_with_its_manifest() {
         let folder = tempfile::tempdir().unwrap();
         let kept = LastGood::in_folder(folder.path().join("static"));
-        let (a, b) = (PathBuf::from("/m/a"), PathBuf::from("/m/b"));
-        assert_eq!(kept.get(&a), None);
-        kept.keep(&a, b"one");
-        kept.keep(&a, b"two");
-        kept.keep(&b, b"three");
-        assert_eq!(kept.get(&a).as_deref(), Some(b"two".as_slice()));
+        assert_eq!(kept.load(), []);
+        kept.keep("/m/a", b"one");
+        kept.keep("/m/a", b"two\nlines");
+        kept.keep("/m/b", b"three");
+        let entry = |path: &str, text: &[u8]| (path.to_owned(), text.to_vec());
+        assert_eq!(kept.load(), [entry("/m/a", b"two\nlines"), entry("/m/b", b"three")]);
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&kept.folder), 0o700);
-        assert_eq!(mode(&kept.folder.join(name_of(&a))), 0o600);
+        assert_eq!(mode(&kept.folder.join(name_of("/m/a"))), 0o600);
         // A text whose write was cut off is nobody's.
         fs::write(kept.folder.join(NEXT), b"hal").unwrap();
-        kept.retain(&BTreeSet::from([b.clone()]));
-        assert_eq!((kept.get(&a), kept.get(&b).as_deref()), (None, Some(b"three".as_slice())));
+        kept.set_was_mount(true);
+        kept.retain(&BTreeSet::from(["/m/b".to_owned()]));
+        assert_eq!(kept.load(), [entry("/m/b", b"three")]);
+        assert!(kept.was_mount() && !kept.folder.join(NEXT).exists());
+        kept.set_was_mount(false);
         assert_eq!(fs::read_dir(&kept.folder).unwrap().count(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! Carries out what the machine decided. Nothing is chosen here: each action ends in one outcome.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cri::{ContainerId, SandboxId};
 use podmachine::{Action, Desired, Failure, Outcome};
@@ -105,8 +105,8 @@ async fn prepare_volumes(order: &Order) -> Result<(), Failure> {
         return Err(Failure::Refused(format!("make the Pod's control group: {error}")));
     }
     let names = Names::of_volumes(pod);
-    let mut referenced =
-        objects::fetch(context.client.as_ref(), &id.namespace, &names).await.map_err(refused)?;
+    let shelf = context.objects_of(order.desired.source, &id.uid);
+    let mut referenced = objects::fetch(shelf, &id.namespace, &names).await.map_err(refused)?;
     referenced.tokens = context.tokens.of_volumes(pod).await.map_err(refused)?;
     let facts = facts(context, pod, &[]);
     context.volumes.prepare(pod, &referenced, &facts).map_err(refused)
@@ -173,32 +173,12 @@ async fn create_sandbox(order: &Order, attempt: u32) -> Outcome {
 }
 
 async fn pull(order: &Order, image: &str) -> Outcome {
-    let context = &order.context;
-    let pod = &order.desired.pod;
-    let id = PodId::of(pod);
-    let began = Instant::now();
-    let secrets =
-        match objects::fetch(context.client.as_ref(), &id.namespace, &Names::of_image_pulls(pod)).await {
-            Ok(found) => found.secrets,
-            Err(error) => return Outcome::Failed(Failure::Pull(crate::error_chain(&error))),
-        };
-    let auth = secrets.values().flatten().find_map(|secret| crate::image::registry_auth(secret, image));
-    match context.runtime.pull_image(image, auth.as_ref(), None).await {
-        Ok(reference) => {
-            let size_bytes = match context.runtime.image_status(image).await {
-                Ok(Some(found)) => found.size_bytes,
-                _ => 0,
-            };
-            let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-            Outcome::ImagePulled { image_ref: reference.0, size_bytes, took_ms }
-        }
-        Err(cri::Error::Unavailable { message, .. }) => Outcome::Failed(Failure::Unavailable(message)),
-        Err(error) => {
-            let message = match &error {
-                cri::Error::NotFound { message, .. } | cri::Error::Refused { message, .. } => message.clone(),
-                other => other.to_string(),
-            };
-            Outcome::Failed(Failure::Pull(message))
-        }
+    match crate::image::pull(&order.context, &order.desired.pod, order.desired.source, image).await {
+        Ok(pulled) => Outcome::ImagePulled {
+            image_ref: pulled.image_ref,
+            size_bytes: pulled.size_bytes,
+            took_ms: pulled.took_ms,
+        },
+        Err(failure) => Outcome::Failed(failure),
     }
 }

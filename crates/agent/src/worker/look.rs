@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cri::{Filter, ImageRef};
-use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use k8s_openapi::api::core::v1::PodSpec;
 use podmachine::labels::{self, ContainerLabels};
 use podmachine::{
-    ContainerState, ImageState, Mark, Observed, ObservedContainer, ObservedSandbox, SandboxState, VolumeState,
+    ContainerState, Desired, ImageState, Mark, Observed, ObservedContainer, ObservedSandbox, SandboxState,
+    VolumeState,
 };
 
 use crate::context::NodeContext;
@@ -39,12 +40,12 @@ impl Known {
 /// Looks. `volumes` is what the worker itself knows.
 pub async fn look(
     context: &NodeContext,
-    pod: &Pod,
+    desired: &Desired,
     mark: Mark,
     volumes: VolumeState,
     known: &mut Known,
 ) -> cri::Result<Observed> {
-    let id = PodId::of(pod);
+    let id = PodId::of(&desired.pod);
     let filter = Filter::label(labels::POD_UID, &id.uid);
     let (sandboxes, containers) = futures::future::try_join(
         context.runtime.list_sandboxes(&filter),
@@ -88,7 +89,7 @@ pub async fn look(
     }
     known.containers.retain(|id, _| seen.contains(id));
     known.sandbox_ips.retain(|id, _| observed.sandboxes.iter().any(|sandbox| sandbox.id == *id));
-    images(context, pod, &mut observed, known).await?;
+    images(context, desired, &mut observed, known).await?;
     Ok(observed)
 }
 
@@ -144,13 +145,13 @@ fn details(
 /// Images are asked for only where something may have to be started from them.
 async fn images(
     context: &NodeContext,
-    pod: &Pod,
+    desired: &Desired,
     observed: &mut Observed,
     known: &mut Known,
 ) -> cri::Result<()> {
     let default = PodSpec::default();
-    let spec = pod.spec.as_ref().unwrap_or(&default);
-    for container in api::pod::all_containers(spec) {
+    let spec = desired.pod.spec.as_ref().unwrap_or(&default);
+    for container in api::pod::all_containers(spec).chain(&desired.ephemeral) {
         let Some(image) = container.image.clone() else { continue };
         if observed.images.contains_key(&image) {
             continue;

@@ -1,6 +1,6 @@
 //! Starting one container: everything that it needs, then create, then start.
 
-use cri::{ContainerConfig, ContainerId, Filter, Mount, SandboxId};
+use cri::{ContainerConfig, ContainerId, Filter, Mount, NamespaceMode, SandboxId};
 use k8s_openapi::api::core::v1::Container;
 use podmachine::{Event, EventType, Failure, StartContainer, labels};
 
@@ -21,9 +21,13 @@ pub async fn start(order: &Order, wanted: StartContainer) -> Result<String, Fail
         .spec
         .iter()
         .flat_map(api::pod::all_containers)
+        .chain(&order.desired.ephemeral)
         .find(|container| container.name == wanted.name)
         .ok_or_else(|| Failure::Config(format!("the Pod has no container {:?}", wanted.name)))?;
-    let config = configure(order, container, &wanted).await?;
+    let mut config = configure(order, container, &wanted).await?;
+    if let Some(target) = target(order, container).await? {
+        config.security.namespaces.pid = NamespaceMode::Target(target);
+    }
     let cgroup = match &context.cgroups {
         Some(cgroups) => cgroups.pod(&id.uid),
         None => crate::cgroup::PodCgroup { path: String::new() },
@@ -53,6 +57,24 @@ pub async fn start(order: &Order, wanted: StartContainer) -> Result<String, Fail
     context.runtime.start_container(&created).await.map_err(as_start)?;
     logs::link(&context.log_root, &id, &wanted.name, wanted.restart_count, created.as_str());
     Ok(created.0)
+}
+
+/// The container whose processes an ephemeral one wants to see.
+async fn target(order: &Order, container: &Container) -> Result<Option<ContainerId>, Failure> {
+    let listed = order.desired.pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
+    let own = listed.into_iter().find(|one| one.name == container.name);
+    let Some(name) = own.and_then(|one| one.target_container_name.clone()).filter(|name| !name.is_empty())
+    else {
+        return Ok(None);
+    };
+    let uid = order.desired.pod.metadata.uid.as_deref().unwrap_or_default();
+    let found =
+        order.context.runtime.list_containers(&Filter::label(labels::POD_UID, uid)).await.map_err(failure)?;
+    let runs = found.into_iter().find(|one| one.name == name && one.state == cri::ContainerState::Running);
+    match runs {
+        Some(one) => Ok(Some(one.id)),
+        None => Err(Failure::Config(format!("unable to find target container {name}"))),
+    }
 }
 
 /// A start that was cut off after create: the very same container.
@@ -92,7 +114,7 @@ async fn configure(
     let pod = &order.desired.pod;
     let id = PodId::of(pod);
     let names = Names::of_environment(container);
-    let referenced = objects::fetch(context.client.as_ref(), &id.namespace, &names)
+    let referenced = objects::fetch(context.objects_of(order.desired.source, &id.uid), &id.namespace, &names)
         .await
         .map_err(|error| Failure::Config(crate::error_chain(&error)))?;
     let made = environment(container, &facts(context, pod, &wanted.pod_ips), &referenced)

@@ -34,7 +34,9 @@ impl Pki {
     pub fn server_tls(&self) -> Result<ServerTls, TlsError> {
         let clients = client_verifier(self.authority().certificate())?;
         let any = Arc::new(AnyClient { clients: Arc::clone(&clients) });
-        Ok(ServerTls { config: config(&self.server, any)?, clients })
+        // Who joins by the CA's hash finds the CA at the end of the chain.
+        let ca = self.authority().certificate().clone();
+        Ok(ServerTls { config: config(&self.server, vec![ca], any)?, clients })
     }
 
     /// For calls from the API server to nodes' agents. HTTP/1.1 only, because exec and the like upgrade.
@@ -130,16 +132,21 @@ fn client_verifier(ca: &CertificateDer<'_>) -> Result<Arc<dyn ClientCertVerifier
 
 /// Serves `identity`, and takes clients' certificates of this CA only.
 pub fn server_config(ca: &CertificateDer<'_>, identity: &Identity) -> Result<Arc<ServerConfig>, TlsError> {
-    config(identity, client_verifier(ca)?)
+    config(identity, Vec::new(), client_verifier(ca)?)
 }
 
-fn config(identity: &Identity, clients: Arc<dyn ClientCertVerifier>) -> Result<Arc<ServerConfig>, TlsError> {
-    let (certificate, key) = (identity.certificate(), identity.key());
+fn config(
+    identity: &Identity,
+    above: Vec<CertificateDer<'static>>,
+    clients: Arc<dyn ClientCertVerifier>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let (certificate, key) = (identity.certificate().map_err(TlsError::Identity)?, identity.key());
+    let chain = std::iter::once(certificate).chain(above).collect();
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Config)?
         .with_client_cert_verifier(clients)
-        .with_single_cert(vec![certificate.map_err(TlsError::Identity)?], key.map_err(TlsError::Identity)?)
+        .with_single_cert(chain, key.map_err(TlsError::Identity)?)
         .map_err(TlsError::Config)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))

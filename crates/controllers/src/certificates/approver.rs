@@ -1,8 +1,12 @@
-//! Approves nodes' requests for client certificates, where the requester may ask for them.
+//! Approves nodes' requests for client certificates, where the requester may ask for them, and for certificates of their
+//! own API.
 //!
 //! May is RBAC's word, asked by SubjectAccessReview: `create` on the subresource `selfnodeclient` for the renewal of
 //! one's own, on `nodeclient` for anyone's first. Everything else waits for a person. Upstream:
 //! pkg/controller/certificates/approver.
+//! DIFFERS(serving-approval): upstream leaves serving certificates to people or to add-ons. Here a node's own is approved
+//! if it names the node and addresses that its Node object has and neither another Node nor the API server
+//! ([`super::serving`]): logs and exec work on a machine that joined with one command.
 
 use std::sync::Arc;
 
@@ -16,8 +20,8 @@ use k8s_openapi::api::certificates::v1::{
 use kube::Api;
 use kube::api::PostParams;
 
-use super::after_failure;
 use super::request::Asked;
+use super::{after_failure, serving};
 use crate::Context;
 
 /// What a request is recognized as: the right that it needs, and what is said when it is granted.
@@ -36,6 +40,12 @@ const NODE_CLIENT: Recognized = Recognized {
     message: "Auto approving kubelet client certificate after SubjectAccessReview.",
 };
 
+/// Not asked of RBAC: the request is judged by the Node that it is for.
+const SERVING: Recognized = Recognized {
+    subresource: "",
+    message: "Auto approving kubelet serving certificate for the node's own addresses.",
+};
+
 pub async fn run(context: Context) {
     let scope = context.scope();
     super::each(scope.context(), |request| look(scope.context().clone(), request)).await;
@@ -49,6 +59,16 @@ async fn look(context: Context, request: Arc<CertificateSigningRequest>) -> Outc
         || has_condition(&request, DENIED)
     {
         return Outcome::Done;
+    }
+    match serving::is_own(&context, &request).await {
+        Ok(true) => return approve(&context, &request, &SERVING).await,
+        Ok(false) => {}
+        Err(error) => {
+            return match Class::of(&error) {
+                Class::Retry(after) => Outcome::FailedFor(after),
+                _ => Outcome::Failed,
+            };
+        }
     }
     let recognized = recognize(&request);
     for recognized in &recognized {

@@ -8,6 +8,7 @@ use api::certificate::{
     KUBE_APISERVER_CLIENT_KUBELET_SIGNER, KUBE_APISERVER_CLIENT_SIGNER, KUBELET_SERVING_SIGNER,
 };
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
@@ -26,6 +27,9 @@ const KEY_ENCIPHERMENT: &str = "key encipherment";
 pub struct Asked {
     pub common_name: String,
     pub organizations: Vec<String>,
+    /// The names and addresses themselves, of those that are counted below.
+    pub dns_names: BTreeSet<String>,
+    pub ips: BTreeSet<IpAddr>,
     pub dns: usize,
     pub emails: usize,
     pub addresses: usize,
@@ -86,9 +90,15 @@ impl Asked {
             let ParsedExtension::SubjectAlternativeName(names) = extension else { continue };
             for name in &names.general_names {
                 match name {
-                    GeneralName::DNSName(_) => asked.dns += 1,
+                    GeneralName::DNSName(name) => {
+                        asked.dns += 1;
+                        asked.dns_names.insert((*name).to_owned());
+                    }
                     GeneralName::RFC822Name(_) => asked.emails += 1,
-                    GeneralName::IPAddress(_) => asked.addresses += 1,
+                    GeneralName::IPAddress(bytes) => {
+                        asked.addresses += 1;
+                        asked.ips.extend(address(bytes));
+                    }
                     GeneralName::URI(_) => asked.uris += 1,
                     // Go's parser does not see the others either.
                     _ => {}
@@ -101,6 +111,12 @@ impl Asked {
     /// A node's request for the certificate by which it is known.
     pub fn is_node_client(&self, signer: &str, usages: &[String]) -> bool {
         signer == KUBE_APISERVER_CLIENT_KUBELET_SIGNER && self.node_client(usages).is_ok()
+    }
+
+    /// A node's request for the certificate that its own API shows: the node's name.
+    pub fn serving_node(&self, signer: &str, usages: &[String]) -> Option<&str> {
+        let fits = signer == KUBELET_SERVING_SIGNER && self.node_serving(usages).is_ok();
+        self.common_name.strip_prefix(NODE_USER_PREFIX).filter(|_| fits)
     }
 
     fn node(&self) -> Result<(), Unfit> {
@@ -141,6 +157,11 @@ impl Asked {
         }
         exactly(usages, SERVER_AUTH)
     }
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
 /// The signature, this usage, and if wanted the encipherment of keys, which RSA needs.

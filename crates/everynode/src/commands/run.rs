@@ -65,9 +65,15 @@ pub fn agent(args: AgentArgs) -> Result<()> {
         let alone = wiring.is_alone();
         let agent = node::start(wiring, &tasks).await?;
         hold.announce()?;
-        // A joined agent is ready when its sources and runtime are: the API server may be away.
-        node::until_ready(&agent, None).await?;
-        let what = if alone { "static Pods only" } else { "joined" };
+        let what = if alone {
+            node::until_ready(&agent, None).await?;
+            "static Pods only"
+        } else if node::is_soon_ready(&agent).await {
+            "joined"
+        } else {
+            // A machine that boots while the server is away runs what it ran.
+            "joined; the API server does not answer yet"
+        };
         Ok((hold, format!("node {} ({what})", agent.node_name())))
     })
 }

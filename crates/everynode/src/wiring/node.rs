@@ -4,16 +4,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use agent::joining::{Certified, Rotating};
 use agent::{Agent, HttpConfig, RuntimeChoice, Tls};
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use process::{Metrics, Tasks};
 
-use super::network;
 use super::server::Served;
+use super::{join, network};
 use crate::cli::{AgentArgs, NodeArgs};
 use crate::exit::Failure;
+use crate::kubelet_config::KubeletConfig;
 use crate::paths::DataDir;
 
 /// The port of upstream's node agent.
@@ -23,11 +25,29 @@ const LOG_ROOT: &str = "/var/log/pods";
 const DEFAULT_DATA_DIR: &str = "/var/lib/everynode";
 /// Longer than the slowest start seen, runtime included.
 const READY_SECONDS: u64 = 90;
+/// As long as an agent waits for a server that may be away.
+const SOON_READY_SECONDS: u64 = 5;
 const LOOK_AGAIN_MS: u64 = 20;
 
 /// What an agent is started with.
 pub struct Wiring {
     config: agent::Config,
+    requested: Option<Requested>,
+    renewed: Option<Renewed>,
+}
+
+/// The certificate of the agent's API is asked for.
+struct Requested {
+    kept: Option<Certified>,
+    path: PathBuf,
+    addresses: Vec<IpAddr>,
+}
+
+/// The certificate of the agent itself is renewed.
+struct Renewed {
+    rotating: Rotating,
+    credentials: join::Credentials,
+    path: PathBuf,
 }
 
 impl Wiring {
@@ -48,10 +68,10 @@ impl Wiring {
             client_ca_pem: served.pki.ca_pem().to_owned(),
         };
         config.http = Some(HttpConfig { listen: http_address(args.agent_port)?, tls });
-        Ok(Wiring { config })
+        Ok(Wiring::alone(config))
     }
 
-    /// For `agent`: joined to the API server of a kubeconfig, or alone.
+    /// For `agent`: joined to the API server of a kubeconfig or of an invitation, or alone.
     pub async fn joined(
         data: &DataDir,
         args: &AgentArgs,
@@ -59,27 +79,62 @@ impl Wiring {
         metrics: Metrics,
     ) -> Result<Wiring> {
         let beside = data.agent_kubeconfig();
+        let joined = join::Credentials::read(&beside).is_ok_and(|kept| kept.hold(join::now()));
+        if let Some(server) = &args.join.server
+            && !joined
+        {
+            join::join(&args.join, server, &node_name, &beside).await?;
+        }
         let kubeconfig = args.kubeconfig.clone().or_else(|| beside.exists().then(|| beside.clone()));
-        if kubeconfig.is_none() && args.node.pod_manifest_path.is_none() {
+        let mut config = base(data, &args.node, node_name, metrics)?;
+        let has_manifests = args.node.pod_manifest_path.is_some() || config.manifest_url.is_some();
+        let Some(kubeconfig) = kubeconfig else {
+            if has_manifests || args.node.config.is_some() {
+                return Ok(Wiring::alone(config));
+            }
             let text = format!(
-                "nothing to run: name the API server with --kubeconfig, or the static Pods with --pod-manifest-path \
-                 ({} is not there either)",
+                "nothing to run: name the API server with --server or --kubeconfig, or the static Pods with \
+                 --pod-manifest-path or --manifest-url ({} is not there either)",
                 beside.display()
             );
             return Err(Failure::Usage(text).into());
-        }
-        let mut config = base(data, &args.node, node_name, metrics)?;
-        let Some(kubeconfig) = kubeconfig else { return Ok(Wiring { config }) };
-        config.node_ip = Some(args.node.node_ip.unwrap_or_else(address));
-        if kubeconfig == beside {
-            let tls = serving_files(data, &config.node_name)?;
-            config.http = Some(HttpConfig { listen: http_address(args.node.agent_port)?, tls });
-        }
+        };
+        let node_ip = config.node_ip.unwrap_or_else(address);
+        config.node_ip = Some(node_ip);
+        let credentials = join::Credentials::read(&kubeconfig)?;
+        let listen = http_address(args.node.agent_port)?;
+        let mut requested = None;
+        config.http = match serving_files(data, &config.node_name)? {
+            Some(tls) if kubeconfig == beside => Some(HttpConfig { listen, tls }),
+            // Without the cluster's CA nobody can be told from anybody else.
+            _ if credentials.ca_pem.is_empty() => None,
+            _ => {
+                let path = data.agent().join("serving.pem");
+                let kept = join::kept_serving(&path, join::now());
+                let shown = match &kept {
+                    Some(kept) => kept.clone(),
+                    None => join::self_signed(&config.node_name, &[node_ip])?,
+                };
+                let tls = Tls {
+                    certificate_pem: shown.certificate_pem,
+                    key_pem: shown.key_pem,
+                    client_ca_pem: credentials.ca_pem.clone(),
+                };
+                requested = Some(Requested { kept, path, addresses: vec![node_ip] });
+                Some(HttpConfig { listen, tls })
+            }
+        };
         let file = kube::config::Kubeconfig::read_from(&kubeconfig)
             .with_context(|| format!("read {}", kubeconfig.display()))?;
-        let joined = kube::Config::from_custom_kubeconfig(file, &Default::default()).await?;
-        config.client = Some(kube::Client::try_from(joined)?);
-        Ok(Wiring { config })
+        let rotating = join::client(file).await?;
+        config.client = Some(rotating.client());
+        // Another's file is left to whoever wrote it.
+        let renewed = (kubeconfig == beside).then(|| Renewed { rotating, credentials, path: beside });
+        Ok(Wiring { config, requested, renewed })
+    }
+
+    fn alone(config: agent::Config) -> Wiring {
+        Wiring { config, requested: None, renewed: None }
     }
 
     pub fn is_alone(&self) -> bool {
@@ -87,19 +142,40 @@ impl Wiring {
     }
 }
 
+/// What flags and a kubelet's configuration file say; flags win.
 fn base(data: &DataDir, args: &NodeArgs, node_name: String, metrics: Metrics) -> Result<agent::Config> {
+    let file = args.config.as_deref().map(KubeletConfig::read).transpose()?.unwrap_or_default();
     let mut config = agent::Config::new(node_name, data.agent());
-    let manifest = args.pod_manifest_path.clone().unwrap_or_else(|| data.manifests());
-    if args.pod_manifest_path.is_none() {
+    let wanted = args.pod_manifest_path.clone().or(file.static_pod_path);
+    let manifest = wanted.clone().unwrap_or_else(|| data.manifests());
+    if wanted.is_none() {
         std::fs::create_dir_all(&manifest)?;
     }
     config.manifest = Some(std::path::absolute(&manifest)?);
-    config.runtime = match &args.container_runtime_endpoint {
-        Some(endpoint) => RuntimeChoice::Socket(endpoint.clone()),
+    config.runtime = match args.container_runtime_endpoint.clone().or(file.container_runtime_endpoint) {
+        Some(endpoint) => RuntimeChoice::Socket(endpoint),
         None => RuntimeChoice::Managed,
     };
+    let (url, headers) = match &args.manifest_url {
+        Some(url) => (Some(url.clone()), args.manifest_url_header.clone()),
+        None => (file.static_pod_url, file.static_pod_url_header),
+    };
+    if let Some(url) = url {
+        let from = agent::ManifestUrl::parse(&url, headers.iter().map(String::as_str))
+            .map_err(|error| Failure::Usage(format!("--manifest-url: {error}")))?;
+        config.manifest_url = Some(from);
+    }
+    config.node_labels = args.node_labels.clone().map(|labels| labels.0).unwrap_or_default();
+    config.node_taints =
+        args.register_with_taints.clone().map(|taints| taints.0).unwrap_or(file.register_with_taints);
     config.node_ip = args.node_ip;
-    config.pod_cidr = network::pod_cidr(&data.agent())?;
+    config.cluster_dns = file.cluster_dns;
+    config.cluster_domain = file.cluster_domain.unwrap_or(config.cluster_domain);
+    config.pods_max = file.max_pods.unwrap_or(config.pods_max);
+    config.pod_cidr = match file.pod_cidr {
+        Some(cidr) => cidr,
+        None => network::pod_cidr(&data.agent())?,
+    };
     config.log_root = log_root(data);
     config.metrics = metrics;
     Ok(config)
@@ -114,9 +190,12 @@ fn log_root(data: &DataDir) -> PathBuf {
     }
 }
 
-/// The certificate that the server beside us made for this node.
-fn serving_files(data: &DataDir, node_name: &str) -> Result<Tls> {
+/// The certificate that the server beside us made for this node; `None` where there is no such server.
+fn serving_files(data: &DataDir, node_name: &str) -> Result<Option<Tls>> {
     let pki = data.pki();
+    if !pki.join("ca.key").exists() {
+        return Ok(None);
+    }
     let read = |file: &str| std::fs::read_to_string(pki.join(file));
     let stem = format!("node-{node_name}-serving");
     let (Ok(certificate_pem), Ok(key_pem)) = (read(&format!("{stem}.crt")), read(&format!("{stem}.key")))
@@ -127,7 +206,8 @@ fn serving_files(data: &DataDir, node_name: &str) -> Result<Tls> {
         );
         return Err(Failure::Usage(text).into());
     };
-    Ok(Tls { certificate_pem, key_pem, client_ca_pem: read("ca.crt").context("read the CA certificate")? })
+    let client_ca_pem = read("ca.crt").context("read the CA certificate")?;
+    Ok(Some(Tls { certificate_pem, key_pem, client_ca_pem }))
 }
 
 /// The agent's port: the one asked for, or upstream's, or where that is taken a free one.
@@ -142,7 +222,24 @@ fn http_address(asked: Option<u16>) -> Result<SocketAddr> {
 }
 
 pub async fn start(wiring: Wiring, tasks: &Tasks) -> Result<Agent> {
-    Agent::start(wiring.config, tasks).await.context("start the node agent")
+    let Wiring { config, requested, renewed } = wiring;
+    let client = config.client.clone();
+    let node_name = config.node_name.clone();
+    let agent = Agent::start(config, tasks).await.context("start the node agent")?;
+    if let (Some(asked), Some(client), Some(serving)) = (requested, client, agent.serving_certificate()) {
+        let Requested { kept, path, addresses } = asked;
+        join::keep_serving(client, serving, kept, node_name.clone(), addresses, path, tasks);
+    }
+    if let Some(Renewed { rotating, credentials, path }) = renewed {
+        join::keep_client(rotating, credentials, node_name, path, tasks);
+    }
+    Ok(agent)
+}
+
+/// Whether a joined agent has heard its API server in a time that a start may take.
+pub async fn is_soon_ready(agent: &Agent) -> bool {
+    let soon = Duration::from_secs(SOON_READY_SECONDS);
+    tokio::time::timeout(soon, agent.ready()).await.unwrap_or(false)
 }
 
 /// Waits until the agent is ready and, where there is an API server to ask, until it says that the node is.

@@ -75,6 +75,15 @@ pub(super) fn status(turn: &Turn<'_>, state: State, member: Member<'_>) -> Conta
         Some(container) => seen(turn, member, container, &mut status),
         None => unseen(turn, state, member, &mut status),
     }
+    if member.role == Role::Ephemeral {
+        // COMPAT(kubelet): whether it has started is said of the others only.
+        status.started = None;
+        if state == State::Syncing && newest.is_none() {
+            wait(turn, name, &mut status);
+            status.started = None;
+        }
+        return status;
+    }
     match state {
         State::Syncing => wait(turn, name, &mut status),
         State::Terminating => (),
@@ -113,6 +122,7 @@ fn seen(turn: &Turn<'_>, member: Member<'_>, container: &ObservedContainer, stat
     status.ready = match member.role {
         Role::Init => container.exit_code() == Some(0),
         Role::Sidecar | Role::Main => started && is_ready(turn, member, container),
+        Role::Ephemeral => false,
     };
 }
 
@@ -129,7 +139,8 @@ fn default_reason(turn: &Turn<'_>) -> &'static str {
 fn unseen(turn: &Turn<'_>, state: State, member: Member<'_>, status: &mut ContainerStatus) {
     let name = member.name();
     let last = crate::machine::last_status(turn);
-    let last = last.container_statuses.iter().chain(&last.init_container_statuses).flatten();
+    let lists = [&last.container_statuses, &last.init_container_statuses, &last.ephemeral_container_statuses];
+    let last = lists.into_iter().flatten().flatten();
     let last = last.into_iter().find(|status| status.name == name).cloned();
     if let Some(lost) = turn.memory.lost.get(name) {
         let message =

@@ -73,7 +73,7 @@ fn alive(turn: &Turn<'_>, mains: &[ContainerStatus], inits: &[ContainerStatus]) 
     let init_open =
         inits.iter().any(|status| match pod::member(turn.spec, &status.name).map(|member| member.role) {
             Some(Role::Sidecar) => !(runs(status) && status.started == Some(true)),
-            Some(Role::Init | Role::Main) | None => exit_code(status) != Some(0),
+            Some(Role::Init | Role::Main | Role::Ephemeral) | None => exit_code(status) != Some(0),
         });
     let never_ran = |status: &ContainerStatus| {
         !runs(status) && exit_code(status).is_none() && last_exit_code(status).is_none()

@@ -34,6 +34,10 @@ pub struct Model {
     pub events: Vec<Event>,
     pub actions: Vec<Action>,
     pub deleted_from_api: bool,
+    /// No call to the API succeeds, and nothing is heard of it.
+    pub api_away: bool,
+    /// Containers whose probe or hook failed: there is a reason to kill them.
+    failed: BTreeMap<String, Vec<KillReason>>,
     made: u32,
 }
 
@@ -93,13 +97,7 @@ impl Model {
         };
         Self {
             now,
-            desired: Desired {
-                pod,
-                source: PodSource::Api,
-                intent: Intent::Run,
-                admission: Admission::Admitted,
-                host,
-            },
+            desired: Desired::run(pod, PodSource::Api, host),
             machine: Machine::new(),
             sandboxes: Vec::new(),
             containers: Vec::new(),
@@ -116,6 +114,8 @@ impl Model {
             events: Vec::new(),
             actions: Vec::new(),
             deleted_from_api: false,
+            api_away: false,
+            failed: BTreeMap::new(),
             made: 0,
         }
     }
@@ -207,6 +207,9 @@ impl Model {
             }
             Some(_) | None => outcome,
         };
+        if let (Action::RunPostStart { container_id, .. }, Outcome::Failed(_)) = (&job.action, &outcome) {
+            self.failed.entry(container_id.clone()).or_default().push(KillReason::PostStartFailed);
+        }
         self.machine.finished(job.id, outcome, self.now);
     }
 
@@ -237,17 +240,29 @@ impl Model {
             }
             Action::StartContainer(start) => return self.start(start),
             Action::RunPostStart { .. } | Action::RunPreStop { .. } => (),
-            Action::KillContainer { container_id, .. } => self.end(container_id, 143, ""),
+            Action::KillContainer { container_id, cause, .. } => {
+                self.check_reason(container_id, cause);
+                self.end(container_id, 143, "");
+            }
             Action::RemoveContainer { container_id, .. } => self.containers.retain(|c| c.id != *container_id),
             Action::Probe(target) => {
                 let bad =
                     self.unhealthy.get(&(target.container.clone(), target.kind)).copied().unwrap_or(false);
                 return match bad {
                     true => {
+                        let failed = self.failed.entry(target.container_id.clone()).or_default();
+                        match target.kind {
+                            ProbeKind::Liveness => failed.push(KillReason::LivenessFailed),
+                            ProbeKind::Startup => failed.push(KillReason::StartupFailed),
+                            ProbeKind::Readiness => (),
+                        }
                         Outcome::ProbeFailed { output: "HTTP probe failed with statuscode: 500".to_owned() }
                     }
                     false => Outcome::ProbeSucceeded { warning: None },
                 };
+            }
+            Action::DeleteFromApi if self.api_away => {
+                return Outcome::Failed(Failure::Unavailable("connection refused".to_owned()));
             }
             Action::DeleteFromApi => {
                 assert!(
@@ -259,6 +274,42 @@ impl Model {
             }
         }
         Outcome::Done
+    }
+
+    /// A kill names a reason, and the reason is true.
+    fn check_reason(&self, id: &str, cause: &KillReason) {
+        let Some(container) = self.containers.iter().find(|container| container.id == id) else { return };
+        let name = &container.labels.container_name;
+        let spec = self.desired.pod.spec.as_ref().unwrap();
+        let inits = spec.init_containers.iter().flatten();
+        let today = inits.chain(&spec.containers).chain(&self.desired.ephemeral).find(|c| c.name == *name);
+        let living = |name: &str| self.living().iter().filter(|other| *other == name).count();
+        let holds = match cause {
+            KillReason::PodTerminating => {
+                self.desired.pod.metadata.deletion_timestamp.is_some()
+                    || self.desired.intent != Intent::Run
+                    || self.status.phase.as_deref() == Some("Failed")
+                    || spec.active_deadline_seconds.is_some()
+            }
+            KillReason::PodFinished => {
+                let init_failed = spec.restart_policy.as_deref() == Some("Never");
+                init_failed || spec.containers.iter().all(|main| living(&main.name) == 0)
+            }
+            KillReason::SpecChanged => {
+                today.is_some_and(|today| container_hash(today) != container.labels.hash)
+            }
+            KillReason::LivenessFailed | KillReason::StartupFailed | KillReason::PostStartFailed => {
+                self.failed.get(id).is_some_and(|reasons| reasons.contains(cause))
+            }
+            KillReason::SandboxChanged => {
+                let newest = self.sandboxes.iter().max_by_key(|sandbox| sandbox.attempt);
+                newest.is_none_or(|newest| {
+                    newest.id != container.sandbox_id || newest.state == SandboxState::NotReady
+                })
+            }
+            KillReason::Unwanted => today.is_none() || living(name) > 1,
+        };
+        assert!(holds, "{name} is killed for a reason that does not hold: {cause:?}");
     }
 
     fn next(&mut self) -> u32 {
@@ -288,6 +339,8 @@ impl Model {
         assert!(self.containers.iter().filter(same).all(dead), "two living instances of {}", start.name);
         let counts = self.containers.iter().filter(same).map(|c| c.labels.restart_count);
         assert!(counts.max().is_none_or(|count| count < start.restart_count), "a restart count came twice");
+        let ephemeral = self.desired.ephemeral.iter().any(|container| container.name == start.name);
+        assert!(!ephemeral || start.restart_count == 0, "an ephemeral container is started again");
         let ready = |s: &&ObservedSandbox| s.id == start.sandbox_id && s.state == SandboxState::Ready;
         if !self.sandboxes.iter().any(|s| ready(&s)) {
             return Outcome::Failed(Failure::Create("sandbox is not running".to_owned()));
@@ -387,8 +440,18 @@ impl Model {
     }
 
     pub fn container(&self, name: &str) -> &ContainerStatus {
-        let lists = self.status.container_statuses.iter().chain(&self.status.init_container_statuses);
-        lists.flatten().find(|status| status.name == name).unwrap_or_else(|| panic!("no status of {name}"))
+        let status = &self.status;
+        let lists = [
+            &status.container_statuses,
+            &status.init_container_statuses,
+            &status.ephemeral_container_statuses,
+        ];
+        lists
+            .into_iter()
+            .flatten()
+            .flatten()
+            .find(|status| status.name == name)
+            .unwrap_or_else(|| panic!("no status of {name}"))
     }
 
     /// `running`, or why it waits, or how it ended.

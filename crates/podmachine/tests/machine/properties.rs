@@ -1,8 +1,9 @@
 //! Random days in a Pod's life: crashes, failures, restarts of agent and machine, changes, deletion.
 //!
 //! The model asserts at every step that no second instance lives, that no attempt comes twice, that the phase
-//! never goes back and that nothing is cleaned up under a living container. Here: that what is desired is reached when
-//! the day calms down, and that a calm day changes nothing.
+//! never goes back, that nothing is cleaned up under a living container, and that whatever is killed is killed for a
+//! reason that is named and true. Here: that what is desired is reached when the day calms down, and that a calm day
+//! changes nothing.
 
 use podmachine::*;
 use proptest::prelude::*;
@@ -22,6 +23,10 @@ enum Happens {
     Fails(&'static str, Trouble),
     Unhealthy(bool),
     HoldStarts(bool),
+    /// Somebody looks into the Pod with `kubectl debug`.
+    Debugger,
+    /// The API server goes or comes back; what is wished meanwhile is heard afterwards.
+    ApiAway(bool),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +64,8 @@ fn happens() -> impl Strategy<Value = Happens> {
         3 => (kinds, trouble).prop_map(|(kind, trouble)| Happens::Fails(kind, trouble)),
         1 => any::<bool>().prop_map(Happens::Unhealthy),
         1 => any::<bool>().prop_map(Happens::HoldStarts),
+        1 => Just(Happens::Debugger),
+        2 => any::<bool>().prop_map(Happens::ApiAway),
     ]
 }
 
@@ -106,10 +113,22 @@ fn happen(model: &mut Model, event: &Happens) {
             model.kill_sandbox();
             model.restart_agent();
         }
+        // Nothing is heard of a wish while the API is away.
+        Happens::NewImage(_) | Happens::Debugger if model.api_away => {}
         Happens::NewImage(which) => {
             let image = format!("app:{}", which + 1);
             model.desired.pod.spec.as_mut().unwrap().containers[1].image = Some(image);
         }
+        Happens::Debugger => {
+            let mut pod = model.desired.pod.clone();
+            let spec = pod.spec.as_mut().unwrap();
+            let all = spec.ephemeral_containers.get_or_insert_default();
+            let shell = json!({"name": format!("shell-{}", all.len()), "image": "init:1",
+                "imagePullPolicy": "IfNotPresent"});
+            all.push(serde_json::from_value(shell).unwrap());
+            model.desired = model.desired.of(pod);
+        }
+        Happens::ApiAway(away) => model.api_away = *away,
         Happens::Fails(kind, Trouble::Late) => *model.late.entry(kind).or_default() += 1,
         Happens::Fails(kind, trouble) => {
             let message = "it failed".to_owned();
@@ -134,6 +153,7 @@ fn happen(model: &mut Model, event: &Happens) {
 /// No more trouble; long enough for every back-off to end.
 fn calm(model: &mut Model) {
     model.failures.clear();
+    model.api_away = false;
     model.late.clear();
     model.unhealthy.clear();
     model.release();
@@ -152,7 +172,9 @@ proptest! {
         day.iter().for_each(|event| happen(&mut model, event));
         calm(&mut model);
         let wanted: &[&str] = if sidecar { &["a", "b", "side"] } else { &["a", "b"] };
-        prop_assert_eq!(model.living(), wanted);
+        let mut living = model.living();
+        living.retain(|name| !name.starts_with("shell"));
+        prop_assert_eq!(living, wanted);
         prop_assert_eq!((model.phase(), model.condition("Ready")), ("Running", "True".to_owned()));
 
         // And then nothing happens without a reason: not on a calm day, not on a restart of the agent.

@@ -1,5 +1,6 @@
 //! From nothing to running: order, images, init containers, sidecars, hooks, volumes.
 
+use k8s_openapi::api::core::v1::Pod;
 use podmachine::*;
 use serde_json::json;
 
@@ -327,4 +328,76 @@ fn a_pod_that_the_node_refuses_fails_with_the_reason_and_nothing_is_started() {
     );
     assert_eq!((model.count("sandbox"), model.count("start"), model.told("OutOfcpu").len()), (0, 0, 1));
     assert_eq!(model.machine.state(), State::Finished);
+}
+
+fn debugger(name: &str) -> serde_json::Value {
+    json!({"name": name, "image": "init:1", "imagePullPolicy": "IfNotPresent"})
+}
+
+/// As `kubectl debug` adds one.
+fn debug(model: &mut Model, name: &str) {
+    let mut spec = serde_json::to_value(model.desired.pod.spec.as_ref().unwrap()).unwrap();
+    let mut all = spec["ephemeralContainers"].as_array().cloned().unwrap_or_default();
+    all.push(debugger(name));
+    spec["ephemeralContainers"] = all.into();
+    let pod = Pod { spec: Some(serde_json::from_value(spec).unwrap()), ..model.desired.pod.clone() };
+    model.desired = model.desired.of(pod);
+}
+
+#[test]
+fn an_ephemeral_container_is_started_once_and_never_again() {
+    let mut model = Model::simple();
+    model.settle();
+    debug(&mut model, "shell");
+    model.settle();
+    assert_eq!(model.living(), ["main", "shell"]);
+    assert_eq!((model.state("shell").as_str(), model.container("shell").ready), ("running", false));
+    assert_eq!(model.container("shell").started, None);
+    assert_eq!(model.condition("Ready"), "True");
+    model.crash("shell", 1).settle();
+    model.restart_agent();
+    model.pass(1000);
+    assert_eq!((model.living(), model.state("shell").as_str()), (vec!["main".to_owned()], "Error 1"));
+    assert_eq!((model.phase(), model.condition("Ready")), ("Running", "True".to_owned()));
+    // Nor when the machine was off, or its container was taken away.
+    model.kill_sandbox();
+    model.settle();
+    assert_eq!(model.living(), ["main"]);
+    assert_eq!(
+        model
+            .actions
+            .iter()
+            .filter(|action| matches!(action, Action::StartContainer(start) if start.name == "shell"))
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn a_pod_that_does_not_get_on_can_be_looked_at() {
+    let mut model = Model::new(json!({
+        "initContainers": [{"name": "one", "image": "init:1", "imagePullPolicy": "IfNotPresent"}],
+        "containers": [main_container(json!({}))],
+    }));
+    model.exits.insert("one".to_owned(), [1, 1, 1, 1].into());
+    model.settle();
+    debug(&mut model, "shell");
+    model.settle();
+    assert_eq!(model.living(), ["shell"]);
+    assert_eq!(model.phase(), "Pending");
+}
+
+#[test]
+fn an_ephemeral_container_ends_with_its_pod() {
+    let mut model = Model::simple();
+    debug(&mut model, "shell");
+    model.settle();
+    model.delete(30);
+    model.settle();
+    assert_eq!(model.machine.state(), State::Gone);
+    let mut done = Model::new(json!({"restartPolicy": "Never", "containers": [main_container(json!({}))]}));
+    debug(&mut done, "shell");
+    done.settle();
+    done.crash("main", 0).settle();
+    assert_eq!((done.phase(), done.living()), ("Succeeded", vec![]));
 }

@@ -135,7 +135,8 @@ fn certificates() -> Vec<PolicyRule> {
     vec![
         rule("delete get list watch", group, "certificatesigningrequests"),
         rule("update", group, "certificatesigningrequests/approval certificatesigningrequests/status"),
-        signers("approve", "kubernetes.io/kube-apiserver-client-kubelet"),
+        // DIFFERS(serving-approval): upstream's approves no serving certificates.
+        signers("approve", "kubernetes.io/kube-apiserver-client-kubelet kubernetes.io/kubelet-serving"),
         signers(
             "sign",
             "kubernetes.io/kube-apiserver-client kubernetes.io/kube-apiserver-client-kubelet \
