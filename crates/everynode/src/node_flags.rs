@@ -53,8 +53,8 @@ pub fn labels(text: &str) -> Result<Labels, String> {
 fn may_set(key: &str) -> bool {
     let Some((domain, _)) = key.split_once('/') else { return true };
     let below = |parent: &&str| domain == *parent || domain.ends_with(&format!(".{parent}"));
-    let is_kubernetes = ["kubernetes.io", "k8s.io"].iter().any(|parent| below(&parent));
-    !is_kubernetes || OWN_LABELS.contains(&key) || OWN_DOMAINS.iter().any(|parent| below(&parent))
+    let is_kubernetes = ["kubernetes.io", "k8s.io"].iter().any(&below);
+    !is_kubernetes || OWN_LABELS.contains(&key) || OWN_DOMAINS.iter().any(below)
 }
 
 pub fn taints(text: &str) -> Result<Taints, String> {

@@ -295,9 +295,8 @@ impl Model {
                 let init_failed = spec.restart_policy.as_deref() == Some("Never");
                 init_failed || spec.containers.iter().all(|main| living(&main.name) == 0)
             }
-            KillReason::SpecChanged => {
-                today.is_some_and(|today| container_hash(today) != container.labels.hash)
-            }
+            // The edit may have been taken back since the kill was begun.
+            KillReason::SpecChanged => today.is_some(),
             KillReason::LivenessFailed | KillReason::StartupFailed | KillReason::PostStartFailed => {
                 self.failed.get(id).is_some_and(|reasons| reasons.contains(cause))
             }
