@@ -281,9 +281,11 @@ mod tests {
 
     const LIST: &str = "apiVersion: v1\nkind: PodList\nitems:\n- metadata: {name: a}\n  spec: {containers: [{name: c, image: i}]}\n";
 
+    type Answers = VecDeque<(u16, String)>;
+
     /// A server that gives these answers one after the other, the last one for ever, and notes the header `x-key`.
     #[derive(Clone, Default)]
-    struct Server(Arc<Mutex<(VecDeque<(u16, String)>, Vec<String>)>>);
+    struct Server(Arc<Mutex<(Answers, Vec<String>)>>);
 
     impl Server {
         async fn start(answers: &[(u16, &str)]) -> (Server, String) {
