@@ -29,6 +29,11 @@ fn the_printed_command_makes_a_node_whose_daemons_start_without_the_server_too()
     assert!(applied.ok, "{}", applied.err);
     let pod = server.ready_pods("app=web", 1).remove(0);
     let name = pod["metadata"]["name"].as_str().expect("name").to_owned();
+    // The server reaches the new agent: its certificate was asked for and signed.
+    eventually("its log", SOON, || {
+        let log = kubectl.try_run(&["logs", &name]);
+        if log.out == "here\n" { Ok(()) } else { Err(log.err) }
+    });
     let before = newcomer.running_containers();
     assert_eq!(before.len(), 2);
 

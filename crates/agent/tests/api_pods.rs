@@ -2,10 +2,10 @@
 
 #[path = "support/small_api.rs"]
 mod small_api;
+#[path = "support/waiting.rs"]
+mod waiting;
 
-use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use agent::{Agent, Config, RuntimeChoice};
 use cri::Runtime;
@@ -14,9 +14,8 @@ use process::{Shutdown, SystemClock, Tasks};
 use serde_json::{Value, json};
 use small_api::SmallApi;
 use tempfile::TempDir;
+use waiting::{DEADLINE, eventually};
 
-const DEADLINE: Duration = Duration::from_secs(20);
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
 const PODS: &str = "/api/v1/namespaces/default/pods";
 const MIRROR: &str = "/api/v1/namespaces/default/pods/web-n1";
 
@@ -72,18 +71,6 @@ impl World {
     async fn stop(self) {
         assert!(self.tasks.shutdown(DEADLINE).await.is_empty());
     }
-}
-
-async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
-    let found = tokio::time::timeout(DEADLINE, async {
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    });
-    found.await.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
 #[tokio::test]

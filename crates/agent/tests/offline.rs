@@ -2,11 +2,11 @@
 
 #[path = "support/small_api.rs"]
 mod small_api;
+#[path = "support/waiting.rs"]
+mod waiting;
 
-use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use agent::joining::Rotating;
 use agent::{Agent, Config, RuntimeChoice};
@@ -16,9 +16,8 @@ use process::{Shutdown, SystemClock, Tasks};
 use serde_json::{Value, json};
 use small_api::SmallApi;
 use tempfile::TempDir;
+use waiting::{DEADLINE, eventually};
 
-const DEADLINE: Duration = Duration::from_secs(30);
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
 const POD: &str = "/api/v1/namespaces/default/pods/daemon";
 
 struct World {
@@ -119,18 +118,6 @@ fn mode(path: &Path) -> u32 {
 /// Nobody listens there.
 fn nowhere() -> kube::Client {
     kube::Client::try_from(kube::Config::new("http://127.0.0.1:1/".parse().unwrap())).unwrap()
-}
-
-async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
-    let found = tokio::time::timeout(DEADLINE, async {
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    });
-    found.await.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! The agent's own HTTPS API: which life of a container `kubectl logs --previous` shows, usage, configuration.
 
-use std::future::Future;
+#[path = "support/waiting.rs"]
+mod waiting;
+
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use agent::{Agent, Config, HttpConfig, RuntimeChoice, Tls};
 use base64::Engine;
@@ -11,9 +12,7 @@ use cri::Runtime;
 use cri::fake::{Ending, FakeRuntime};
 use process::{Shutdown, SystemClock, Tasks};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-
-const DEADLINE: Duration = Duration::from_secs(20);
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+use waiting::{DEADLINE, eventually};
 
 /// A certificate authority, and what it says of a server at 127.0.0.1 and of an administrator.
 struct Certificates {
@@ -48,18 +47,6 @@ fn client(certificates: &Certificates, agent: &Agent) -> kube::Client {
     config.auth_info.client_certificate_data = Some(encode(certificate));
     config.auth_info.client_key_data = Some(encode(key).into());
     kube::Client::try_from(config).unwrap()
-}
-
-async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
-    let found = tokio::time::timeout(DEADLINE, async {
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    });
-    found.await.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
 /// The runtime writes logs; the fake one only knows where.

@@ -1,6 +1,8 @@
 //! Static Pods on an agent that stands alone, with the fake runtime: what runs, what stays, what is replaced.
 
-use std::future::Future;
+#[path = "support/waiting.rs"]
+mod waiting;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +13,7 @@ use cri::{Runtime, SandboxState};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use process::{Shutdown, SystemClock, Tasks};
 use tempfile::TempDir;
-
-const DEADLINE: Duration = Duration::from_secs(20);
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+use waiting::{DEADLINE, eventually};
 
 struct Node {
     folder: TempDir,
@@ -100,18 +100,6 @@ fn put(folder: &Path, file: &str, text: &str) {
     let hidden = folder.join(format!(".{file}"));
     std::fs::write(&hidden, text).unwrap();
     std::fs::rename(hidden, folder.join(file)).unwrap();
-}
-
-async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
-    let found = tokio::time::timeout(DEADLINE, async {
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    });
-    found.await.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
 #[tokio::test]

@@ -12,11 +12,14 @@ mod status;
 mod token;
 mod version;
 
+use std::path::{Path, PathBuf};
+
 use anyhow::Result;
 use clap::CommandFactory;
 
-use crate::cli::{Cli, Command, ImageCommand};
+use crate::cli::{Cli, Command, DataArgs, ImageCommand};
 use crate::exit::Failure;
+use crate::paths::DataDir;
 
 pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
@@ -46,8 +49,19 @@ fn block_on<F: Future<Output = Result<()>>>(command: F) -> Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
 }
 
+/// The kubeconfig that is named, else this machine's.
+fn kubeconfig_of(named: Option<&Path>, data: &DataArgs) -> PathBuf {
+    match named {
+        Some(path) => path.to_owned(),
+        None => match DataDir::existing(&data.data_dir) {
+            Ok(data) => data.admin_kubeconfig(),
+            Err(_) => data.data_dir.join("admin.kubeconfig"),
+        },
+    }
+}
+
 /// The API server that a kubeconfig file names.
-async fn client_of(kubeconfig: &std::path::Path) -> Result<kube::Client> {
+async fn client_of(kubeconfig: &Path) -> Result<kube::Client> {
     use anyhow::Context;
     if !kubeconfig.exists() {
         let hint = format!(

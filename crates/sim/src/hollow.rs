@@ -8,6 +8,7 @@ mod fleet;
 
 use std::sync::Arc;
 
+use api::meta::Meta;
 use api::well_known::{node_condition, node_label};
 use client::write::{self, Class, Expect};
 use jiff::Timestamp;
@@ -93,8 +94,8 @@ impl HollowNode {
     }
 
     /// What the node does with a Pod of its own now.
-    fn next(&self, pod: &Pod, uid: &str, seen: Seen, now: Timestamp) -> Next {
-        let latency = |step| self.latencies.of(step, self.seed, &self.name, uid);
+    fn next(&self, pod: &Pod, seen: Seen, now: Timestamp) -> Next {
+        let latency = |step| self.latencies.of(step, self.seed, &self.name, pod.uid());
         let known = Known {
             bound: seen.bound,
             deleted: seen.deleted,

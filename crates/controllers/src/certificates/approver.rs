@@ -60,27 +60,22 @@ async fn look(context: Context, request: Arc<CertificateSigningRequest>) -> Outc
     {
         return Outcome::Done;
     }
-    match serving::is_own(&context, &request).await {
-        Ok(true) => return approve(&context, &request, &SERVING).await,
-        Ok(false) => {}
-        Err(error) => {
-            return match Class::of(&error) {
-                Class::Retry(after) => Outcome::FailedFor(after),
-                _ => Outcome::Failed,
-            };
+    match serving::is_granted(&context, &request).await {
+        Ok(Some(true)) => return approve(&context, &request, &SERVING).await,
+        Ok(Some(false)) => {
+            tracing::info!(request = name, "not approved: it names what its Node does not have, or not yet");
+            // As below: the Node may be there later.
+            return Outcome::Failed;
         }
+        Ok(None) => {}
+        Err(error) => return not_asked(&error),
     }
     let recognized = recognize(&request);
     for recognized in &recognized {
         match may(&context, &request, recognized.subresource).await {
             Ok(true) => return approve(&context, &request, recognized).await,
             Ok(false) => {}
-            Err(error) => {
-                return match Class::of(&error) {
-                    Class::Retry(after) => Outcome::FailedFor(after),
-                    _ => Outcome::Failed,
-                };
-            }
+            Err(error) => return not_asked(&error),
         }
     }
     if !recognized.is_empty() {
@@ -90,6 +85,14 @@ async fn look(context: Context, request: Arc<CertificateSigningRequest>) -> Outc
         return Outcome::Failed;
     }
     Outcome::Done
+}
+
+/// What the verdict needs could not be read.
+fn not_asked(error: &kube::Error) -> Outcome {
+    match Class::of(error) {
+        Class::Retry(after) => Outcome::FailedFor(after),
+        _ => Outcome::Failed,
+    }
 }
 
 /// In the order in which they are tried.

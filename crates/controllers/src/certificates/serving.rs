@@ -3,12 +3,12 @@
 //! A node writes its own addresses, so they prove nothing by themselves: an address that another Node has, or at which
 //! the API server is reached, is never granted, nor is loopback. Which names a node may have was settled when it joined.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::{Endpoints, Node};
-use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
 use super::request::Asked;
@@ -17,26 +17,36 @@ use crate::Context;
 /// The Service whose endpoints are the API servers.
 const API_SERVICE: &str = "kubernetes";
 
-/// Asks for the Nodes only where the request is a node's own for its API.
-pub async fn is_own(context: &Context, request: &CertificateSigningRequest) -> Result<bool, kube::Error> {
+/// Whether it is granted now; nothing for a request that is no node's own for its API. A node asks as soon as it runs, which
+/// may be before its Node has its addresses: what is not granted now may be later.
+pub async fn is_granted(
+    context: &Context,
+    request: &CertificateSigningRequest,
+) -> Result<Option<bool>, kube::Error> {
     let spec = &request.spec;
-    let Ok(asked) = Asked::read(&spec.request.0) else { return Ok(false) };
+    let Ok(asked) = Asked::read(&spec.request.0) else { return Ok(None) };
     let usages = spec.usages.as_deref().unwrap_or_default();
-    let Some(name) = asked.serving_node(&spec.signer_name, usages) else { return Ok(false) };
+    let Some(name) = asked.serving_node(&spec.signer_name, usages) else { return Ok(None) };
     if spec.username.as_deref() != Some(asked.common_name.as_str()) {
-        return Ok(false);
+        return Ok(None);
     }
-    let nodes = Api::<Node>::all(context.client.clone()).list(&ListParams::default()).await?;
     let services: Api<Endpoints> = Api::namespaced(context.client.clone(), "default");
     let servers = services.get_opt(API_SERVICE).await?;
-    Ok(names_itself_alone(&asked, name, &nodes.items, servers.as_ref()))
+    context.nodes.synced().await;
+    Ok(Some(names_itself_alone(&asked, name, &context.nodes.list(), servers.as_ref())))
 }
 
-fn names_itself_alone(asked: &Asked, name: &str, nodes: &[Node], servers: Option<&Endpoints>) -> bool {
-    let Some(node) = nodes.iter().find(|node| node.name_any() == name) else { return false };
+fn names_itself_alone<N: Borrow<Node>>(
+    asked: &Asked,
+    name: &str,
+    nodes: &[N],
+    servers: Option<&Endpoints>,
+) -> bool {
+    let nodes = || nodes.iter().map(Borrow::borrow);
+    let Some(node) = nodes().find(|node| node.name_any() == name) else { return false };
     let own = addresses(node);
     let others: BTreeSet<IpAddr> =
-        nodes.iter().filter(|node| node.name_any() != name).flat_map(addresses).collect();
+        nodes().filter(|node| node.name_any() != name).flat_map(addresses).collect();
     let subsets = servers.iter().flat_map(|found| found.subsets.iter().flatten());
     let servers: BTreeSet<IpAddr> = subsets
         .flat_map(|subset| subset.addresses.iter().flatten())

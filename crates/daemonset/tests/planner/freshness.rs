@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::{World, creates, normal, on_delete, rolling};
+use crate::world::{World, creates, normal, on_delete, outdated, rolling};
 
 const NONE: [String; 0] = [];
 
@@ -121,14 +121,7 @@ fn pods_of_others_and_unrelated_ones_are_nobodys_business_here() {
 
 /// Nodes with an old, available Pod each, and the steps of the plan that begins the update.
 fn updating(count: usize) -> (World, Vec<daemonset::Step>) {
-    let mut world = World::with_nodes(rolling(json!(1)), count);
-    for i in 0..count {
-        world.own_pod(&format!("p{i}"), &format!("node-{i}"), json!({}));
-        world.ready(&format!("p{i}"));
-    }
-    world.settle();
-    world.pass(60);
-    world.image("image:2");
+    let mut world = outdated(rolling(json!(1)), count);
     let steps = world.plan().steps;
     (world, steps)
 }

@@ -1,23 +1,10 @@
 //! Replacing Pods by deleting first: upstream's update_test.go, by Node and by reason.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::world::{World, creates, normal, on_delete, rolling};
+use crate::world::{World, creates, normal, on_delete, outdated, rolling};
 
 const NONE: [String; 0] = [];
-
-/// Nodes with an old, available Pod `p0`, `p1`, … each; the current template is another one.
-fn outdated(spec: Value, count: usize) -> World {
-    let mut world = World::with_nodes(spec, count);
-    for i in 0..count {
-        world.own_pod(&format!("p{i}"), &format!("node-{i}"), json!({}));
-        world.ready(&format!("p{i}"));
-    }
-    world.settle();
-    world.pass(60);
-    world.image("image:2");
-    world
-}
 
 fn deletes(pods: impl IntoIterator<Item = usize>, max: usize) -> Vec<String> {
     let used = 1..;

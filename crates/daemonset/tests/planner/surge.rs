@@ -2,21 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{World, creates, surging};
+use crate::world::{World, creates, outdated, surging};
 
 const NONE: [String; 0] = [];
-
-fn outdated(spec: Value, count: usize) -> World {
-    let mut world = World::with_nodes(spec, count);
-    for i in 0..count {
-        world.own_pod(&format!("p{i}"), &format!("node-{i}"), json!({}));
-        world.ready(&format!("p{i}"));
-    }
-    world.settle();
-    world.pass(60);
-    world.image("image:2");
-    world
-}
 
 fn beside(nodes: impl IntoIterator<Item = usize>, max: usize) -> Vec<String> {
     let used = 1..;

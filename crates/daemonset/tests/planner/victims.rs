@@ -2,21 +2,15 @@
 
 use serde_json::json;
 
-use crate::world::{World, creates, pod_steps, rolling, surging};
+use crate::world::{World, creates, outdated_on, pod_steps, rolling, surging};
 
 /// Nodes `node-0` … in these zones, each with an old, available Pod `p0`, …; the current template is another one.
 fn outdated(spec: serde_json::Value, zones: &[&str]) -> World {
-    let mut world = World::new(spec);
-    for (i, zone) in zones.iter().enumerate() {
-        let label = if *zone == "-" { json!({}) } else { json!({"topology.kubernetes.io/zone": zone}) };
-        world.label_node(&format!("node-{i}"), label);
-        world.own_pod(&format!("p{i}"), &format!("node-{i}"), json!({}));
-        world.ready(&format!("p{i}"));
-    }
-    world.settle();
-    world.pass(60);
-    world.image("image:2");
-    world
+    let labels = zones.iter().map(|zone| match *zone {
+        "-" => json!({}),
+        zone => json!({"topology.kubernetes.io/zone": zone}),
+    });
+    outdated_on(spec, labels)
 }
 
 /// The Nodes that the next plan takes, in its order.

@@ -403,6 +403,25 @@ impl World {
     }
 }
 
+/// Nodes with an old, available Pod `p0`, `p1`, … each; the current template is another one.
+pub fn outdated(spec: Value, count: usize) -> World {
+    outdated_on(spec, std::iter::repeat_n(json!({}), count))
+}
+
+/// As [`outdated`], on Nodes with these labels.
+pub fn outdated_on(spec: Value, labels: impl IntoIterator<Item = Value>) -> World {
+    let mut world = World::new(spec);
+    for (i, labels) in labels.into_iter().enumerate() {
+        world.label_node(&format!("node-{i}"), labels);
+        world.own_pod(&format!("p{i}"), &format!("node-{i}"), json!({}));
+        world.ready(&format!("p{i}"));
+    }
+    world.settle();
+    world.pass(60);
+    world.image("image:2");
+    world
+}
+
 pub fn pod_steps(plan: &Plan) -> Vec<String> {
     let is_pod = |step: &&Step| matches!(step, Step::CreatePod { .. } | Step::DeletePod { .. });
     plan.steps.iter().filter(is_pod).map(|step| normal(&step.to_string())).collect()

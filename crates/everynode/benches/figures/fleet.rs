@@ -21,6 +21,8 @@ const START_MILLIS: &str = "20-200";
 const STOP_MILLIS: &str = "10-50";
 const DEADLINE: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(50);
+/// Between lists of all nodes, which are dear to the server that is to be measured.
+const LIST_PAUSE: Duration = Duration::from_millis(500);
 /// A quiet fleet is watched for this long: three rounds of leases.
 const STEADY_SECONDS: u64 = 30;
 /// What a rollout leaves behind (events, statuses, compaction) is done by then.
@@ -98,7 +100,7 @@ async fn all_registered(nodes: &Api<Node>, wanted: u32) -> Result<()> {
         if Instant::now() > end {
             bail!("{} of {wanted} nodes have registered", list.items.len());
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(LIST_PAUSE).await;
     }
 }
 

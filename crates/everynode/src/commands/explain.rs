@@ -5,20 +5,13 @@ use controllers::daemonset::ExplainError;
 
 use crate::cli::{ExplainArgs, Output};
 use crate::exit::Failure;
-use crate::paths::DataDir;
 
 /// What people write before the slash for a DaemonSet.
 const KINDS: [&str; 5] = ["ds", "daemonset", "daemonsets", "daemonset.apps", "daemonsets.apps"];
 
 pub async fn run(args: ExplainArgs) -> Result<()> {
     let name = daemon_set_name(&args.what)?;
-    let kubeconfig = match &args.kubeconfig {
-        Some(path) => path.clone(),
-        None => match DataDir::existing(&args.data.data_dir) {
-            Ok(data) => data.admin_kubeconfig(),
-            Err(_) => args.data.data_dir.join("admin.kubeconfig"),
-        },
-    };
+    let kubeconfig = super::kubeconfig_of(args.kubeconfig.as_deref(), &args.data);
     let client = super::client_of(&kubeconfig).await?;
     let namespace = args.namespace.unwrap_or_else(|| client.default_namespace().to_owned());
     let now = jiff::Timestamp::now();

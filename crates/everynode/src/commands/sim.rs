@@ -7,7 +7,7 @@ use sim::latency::{Latencies, Range};
 use crate::cli::SimArgs;
 
 pub async fn run(args: SimArgs) -> Result<()> {
-    let kubeconfig = args.kubeconfig.unwrap_or_else(|| args.data.data_dir.join("admin.kubeconfig"));
+    let kubeconfig = super::kubeconfig_of(args.kubeconfig.as_deref(), &args.data);
     let client = super::client_of(&kubeconfig).await?;
     logging::init(logging::Format::Human, "warn")?;
     let shutdown = Shutdown::new();

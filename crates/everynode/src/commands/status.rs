@@ -12,7 +12,6 @@ use serde::Serialize;
 
 use crate::cli::{Output, StatusArgs};
 use crate::exit::Failure;
-use crate::paths::DataDir;
 
 /// How often --wait and --watch look again.
 const LOOK_AGAIN_MS: u64 = 300;
@@ -47,13 +46,7 @@ struct PodLine {
 }
 
 pub async fn run(args: StatusArgs) -> Result<()> {
-    let kubeconfig = match &args.kubeconfig {
-        Some(path) => path.clone(),
-        None => match DataDir::existing(&args.data.data_dir) {
-            Ok(data) => data.admin_kubeconfig(),
-            Err(_) => args.data.data_dir.join("admin.kubeconfig"),
-        },
-    };
+    let kubeconfig = super::kubeconfig_of(args.kubeconfig.as_deref(), &args.data);
     let client = super::client_of(&kubeconfig).await?;
     if args.wait {
         return wait(&client, args.timeout).await;

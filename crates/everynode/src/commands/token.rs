@@ -17,7 +17,6 @@ use kube::{Api, ResourceExt};
 
 use crate::cli::{ServerAt, TokenCommand};
 use crate::exit::Failure;
-use crate::paths::DataDir;
 
 const NAMESPACE: &str = "kube-system";
 const PREFIX: &str = "bootstrap-token-";
@@ -39,13 +38,7 @@ pub async fn run(command: TokenCommand) -> Result<()> {
 
 /// The kubeconfig that counts, and a client of it.
 async fn connect(at: &ServerAt) -> Result<(kube::Client, kube::config::Kubeconfig)> {
-    let path = match &at.kubeconfig {
-        Some(path) => path.clone(),
-        None => match DataDir::existing(&at.data.data_dir) {
-            Ok(data) => data.admin_kubeconfig(),
-            Err(_) => at.data.data_dir.join("admin.kubeconfig"),
-        },
-    };
+    let path = super::kubeconfig_of(at.kubeconfig.as_deref(), &at.data);
     let client = super::client_of(&path).await?;
     let file =
         kube::config::Kubeconfig::read_from(&path).with_context(|| format!("read {}", path.display()))?;

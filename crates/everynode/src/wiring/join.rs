@@ -6,7 +6,6 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use agent::ServingCertificate;
@@ -153,44 +152,89 @@ pub async fn client(file: Kubeconfig) -> Result<Rotating> {
     Ok(Rotating::new(kube::Client::try_from(config)?))
 }
 
-/// Renews the client's certificate in `kubeconfig`.
-pub fn keep_client(rotating: Rotating, now: Credentials, node_name: String, path: PathBuf, tasks: &Tasks) {
-    let Some(first) = now.client.clone() else { return };
-    let shutdown = tasks.shutdown_signal().clone();
-    tasks.spawn("client certificate", async move {
-        let clock = SystemClock::shared();
-        let keep = async {
-            let mut current = first;
-            loop {
-                wait_for_renewal(&*clock, &current).await;
-                let renewed = certify(&rotating.client(), &node_name, &Wanted::Client, &*clock).await;
-                let taken = match renewed {
-                    Ok(certified) => {
-                        take(&rotating, &now, &node_name, &path, &certified).await.map(|()| certified)
+/// A certificate that is renewed while the agent runs.
+enum Kept {
+    /// That of a kubeconfig.
+    Client { rotating: Rotating, credentials: Credentials, path: PathBuf },
+    /// That of the agent's HTTPS API.
+    Serving { client: kube::Client, serving: ServingCertificate, addresses: Vec<IpAddr>, path: PathBuf },
+}
+
+impl Kept {
+    /// Asks for the next one, and puts it to use.
+    async fn renew(&self, node_name: &str, clock: &dyn Clock) -> Result<Certified> {
+        match self {
+            Kept::Client { rotating, credentials, path } => {
+                let certified = certify(&rotating.client(), node_name, &Wanted::Client, clock).await?;
+                take(rotating, credentials, node_name, path, &certified).await?;
+                Ok(certified)
+            }
+            Kept::Serving { client, serving, addresses, path } => {
+                let wanted = Wanted::Serving { addresses: addresses.clone() };
+                let certified = certify(client, node_name, &wanted, clock).await?;
+                serving.replace(&certified.certificate_pem, &certified.key_pem)?;
+                let text = format!("{}{}", certified.certificate_pem, certified.key_pem);
+                write_whole(path, text.as_bytes(), 0o600)?;
+                Ok(certified)
+            }
+        }
+    }
+
+    /// Whose it is, for people.
+    fn whose(&self) -> &'static str {
+        match self {
+            Kept::Client { .. } => "the node",
+            Kept::Serving { .. } => "the agent's API",
+        }
+    }
+
+    /// Renews it in its time, or has it made if there is none yet; tries until it is.
+    fn keep(self, node_name: String, present: Option<Certified>, tasks: &Tasks) {
+        let shutdown = tasks.shutdown_signal().clone();
+        tasks.spawn(format!("certificate of {}", self.whose()), async move {
+            let clock = SystemClock::shared();
+            let keep = async {
+                let (mut current, whose) = (present, self.whose());
+                loop {
+                    if let Some(current) = &current {
+                        wait_for_renewal(&*clock, current).await;
                     }
-                    Err(error) => Err(error.into()),
-                };
-                match taken {
-                    Ok(certified) => {
-                        tracing::info!("the node's certificate is renewed");
-                        current = certified;
-                    }
-                    Err(error) => {
-                        tracing::warn!(
-                            error = format!("{error:#}"),
-                            "the node's certificate is not renewed; tried again"
-                        );
-                        clock.sleep(Duration::from_secs(RENEWAL_RETRY_SECONDS)).await;
+                    match self.renew(&node_name, &*clock).await {
+                        Ok(certified) => {
+                            tracing::info!("{whose} has a new certificate");
+                            current = Some(certified);
+                        }
+                        Err(error) => {
+                            let error = format!("{error:#}");
+                            tracing::warn!(
+                                error,
+                                "{whose} has no new certificate of the cluster; tried again"
+                            );
+                            let pause = if current.is_some() { RENEWAL_RETRY_SECONDS } else { RETRY_SECONDS };
+                            clock.sleep(Duration::from_secs(pause)).await;
+                        }
                     }
                 }
+            };
+            tokio::select! {
+                // A request that is left behind is cleaned away by the server.
+                () = shutdown.cancelled() => {}
+                () = keep => {}
             }
-        };
-        tokio::select! {
-            // A request that is left behind is cleaned away by the server.
-            () = shutdown.cancelled() => {}
-            () = keep => {}
-        }
-    });
+        });
+    }
+}
+
+/// Renews the client's certificate in `kubeconfig`.
+pub fn keep_client(
+    rotating: Rotating,
+    credentials: Credentials,
+    node_name: String,
+    path: PathBuf,
+    tasks: &Tasks,
+) {
+    let Some(present) = credentials.client.clone() else { return };
+    Kept::Client { rotating, credentials, path }.keep(node_name, Some(present), tasks);
 }
 
 async fn take(
@@ -233,45 +277,7 @@ pub fn keep_serving(
     path: PathBuf,
     tasks: &Tasks,
 ) {
-    let shutdown = tasks.shutdown_signal().clone();
-    tasks.spawn("serving certificate", async move {
-        let clock = SystemClock::shared();
-        let keep = async {
-            let mut current = kept;
-            loop {
-                if let Some(current) = &current {
-                    wait_for_renewal(&*clock, current).await;
-                }
-                let wanted = Wanted::Serving { addresses: addresses.clone() };
-                let signed = certify(&client, &node_name, &wanted, &*clock).await;
-                let taken = signed.map_err(anyhow::Error::from).and_then(|certified| {
-                    serving.replace(&certified.certificate_pem, &certified.key_pem)?;
-                    let text = format!("{}{}", certified.certificate_pem, certified.key_pem);
-                    write_whole(&path, text.as_bytes(), 0o600)?;
-                    Ok(certified)
-                });
-                match taken {
-                    Ok(certified) => {
-                        tracing::info!("the agent's API has its certificate");
-                        current = Some(certified);
-                    }
-                    Err(error) => {
-                        tracing::warn!(
-                            error = format!("{error:#}"),
-                            "the agent's API has no certificate of the cluster; tried again"
-                        );
-                        let pause = if current.is_some() { RENEWAL_RETRY_SECONDS } else { RETRY_SECONDS };
-                        clock.sleep(Duration::from_secs(pause)).await;
-                    }
-                }
-            }
-        };
-        tokio::select! {
-            // As above.
-            () = shutdown.cancelled() => {}
-            () = keep => {}
-        }
-    });
+    Kept::Serving { client, serving, addresses, path }.keep(node_name, kept, tasks);
 }
 
 async fn wait_for_renewal(clock: &dyn Clock, current: &Certified) {
@@ -284,12 +290,6 @@ async fn wait_for_renewal(clock: &dyn Clock, current: &Certified) {
         }
         clock.sleep(left.min(Duration::from_secs(LOOK_AGAIN_SECONDS_MAX))).await;
     }
-}
-
-/// The clock that all of this goes by.
-pub fn now() -> Timestamp {
-    let clock: Arc<dyn Clock> = SystemClock::shared();
-    clock.now()
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ impl Wiring {
         metrics: Metrics,
     ) -> Result<Wiring> {
         let beside = data.agent_kubeconfig();
-        let joined = join::Credentials::read(&beside).is_ok_and(|kept| kept.hold(join::now()));
+        let joined = join::Credentials::read(&beside).is_ok_and(|kept| kept.hold(jiff::Timestamp::now()));
         if let Some(server) = &args.join.server
             && !joined
         {
@@ -110,7 +110,7 @@ impl Wiring {
             _ if credentials.ca_pem.is_empty() => None,
             _ => {
                 let path = data.agent().join("serving.pem");
-                let kept = join::kept_serving(&path, join::now());
+                let kept = join::kept_serving(&path, jiff::Timestamp::now());
                 let shown = match &kept {
                     Some(kept) => kept.clone(),
                     None => join::self_signed(&config.node_name, &[node_ip])?,

@@ -1,6 +1,6 @@
 //! The model of a node, with the laws that hold always built in as assertions.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
@@ -38,6 +38,8 @@ pub struct Model {
     pub api_away: bool,
     /// Containers whose probe or hook failed: there is a reason to kill them.
     failed: BTreeMap<String, Vec<KillReason>>,
+    /// Hashes that each container's spec has had: an edit may be taken back after a kill was begun for it.
+    wished: BTreeMap<String, BTreeSet<String>>,
     made: u32,
 }
 
@@ -116,6 +118,7 @@ impl Model {
             deleted_from_api: false,
             api_away: false,
             failed: BTreeMap::new(),
+            wished: BTreeMap::new(),
             made: 0,
         }
     }
@@ -134,6 +137,9 @@ impl Model {
     pub fn step(&mut self) -> Vec<Job> {
         let before = self.status.phase.clone();
         let observed = self.look();
+        for container in self.desired.pod.spec.iter().flat_map(|spec| &spec.containers) {
+            self.wished.entry(container.name.clone()).or_default().insert(container_hash(container));
+        }
         let step = self.machine.step(&self.desired, &observed, self.now);
         self.events.extend(step.events);
         self.status = step.status;
@@ -295,8 +301,10 @@ impl Model {
                 let init_failed = spec.restart_policy.as_deref() == Some("Never");
                 init_failed || spec.containers.iter().all(|main| living(&main.name) == 0)
             }
-            // The edit may have been taken back since the kill was begun.
-            KillReason::SpecChanged => today.is_some(),
+            KillReason::SpecChanged => {
+                let wished = self.wished.get(name).into_iter().flatten();
+                today.is_some() && wished.into_iter().any(|hash| *hash != container.labels.hash)
+            }
             KillReason::LivenessFailed | KillReason::StartupFailed | KillReason::PostStartFailed => {
                 self.failed.get(id).is_some_and(|reasons| reasons.contains(cause))
             }

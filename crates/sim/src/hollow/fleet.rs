@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, Client};
 use parking_lot::Mutex;
-use process::{Clock, Tasks};
+use process::{Clock, Shutdown, Tasks};
 use tokio::sync::Semaphore;
 
 use super::{HollowNode, Seen};
@@ -79,7 +79,7 @@ impl Fleet {
                 tokio::select! {
                     // A registration that is cut off is repeated by the next start; a lease runs out by itself.
                     () = shutdown.cancelled() => {}
-                    () = shared.live(&node, &registering) => {}
+                    () = shared.live(&node, &registering, &shutdown) => {}
                 }
             });
         }
@@ -118,7 +118,7 @@ impl Fleet {
 
 impl Shared {
     /// One node: registration, then its lease and its status at their pace.
-    async fn live(&self, node: &HollowNode, registering: &Semaphore) {
+    async fn live(&self, node: &HollowNode, registering: &Semaphore, shutdown: &Shutdown) {
         let fleet = &self.fleet;
         let registered = self.register(node, registering).await;
         let owner = OwnerReference {
@@ -139,7 +139,7 @@ impl Shared {
                 let _ = self.report_ready(node, registered.uid()).await;
             }
         };
-        tokio::join!(beat.keep(process::Shutdown::new()), report);
+        tokio::join!(beat.keep(shutdown.clone()), report);
     }
 
     async fn register(&self, node: &HollowNode, registering: &Semaphore) -> Node {
@@ -231,7 +231,7 @@ impl Shared {
         let Some(seen) = self.memory.lock().get(pod.uid()).copied() else { return Outcome::Done };
         let api: Api<Pod> = Api::namespaced(self.fleet.client.clone(), &key.namespace);
         let expect = Expect::uid(pod.uid());
-        let written = match node.next(&pod, pod.uid(), seen, self.fleet.clock.now()) {
+        let written = match node.next(&pod, seen, self.fleet.clock.now()) {
             Next::Nothing => return Outcome::Done,
             Next::LookAgain(after) => return Outcome::Again(after),
             Next::Report(status) => write::status(&api, &key.name, status, &expect).await.map(drop),
