@@ -63,6 +63,8 @@ pub enum Step {
         version: Option<Box<str>>,
         reason: DeleteReason,
     },
+    /// Ask the API itself about a Pod whose deletion got no answer.
+    LookAtPod(PodId),
     WriteStatus(Box<DaemonSetStatus>),
 }
 
@@ -229,6 +231,7 @@ impl fmt::Display for Step {
             Step::DeletePod { node, pod, reason, .. } => {
                 write!(f, "{node:<7} delete  {}: {reason}", pod.name)
             }
+            Step::LookAtPod(pod) => write!(f, "pod     look    {}: its deletion got no answer", pod.name),
             Step::WriteStatus(status) => write!(f, "status  {}", StatusLine(status)),
         }
     }

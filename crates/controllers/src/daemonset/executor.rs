@@ -108,8 +108,8 @@ impl Executor {
                 }
             }
             let tried = self.write(doors, &step).await;
-            let went =
-                if matches!(tried.0, Outcome::Done | Outcome::Missing) { Went::Well } else { Went::Wrong };
+            let answered = matches!(tried.0, Outcome::Done | Outcome::Missing | Outcome::PodExists(_));
+            let went = if answered { Went::Well } else { Went::Wrong };
             let again = matches!(tried.0, Outcome::RevisionExists(_));
             report.note(step, tried);
             // A revision that is there already is news for the planner; nothing is wrong.
@@ -260,6 +260,7 @@ impl Executor {
                 let status = json!({"collisionCount": to});
                 write::status(&doors.sets, &doors.key.name, status, &expect).await.map(|_| ())
             }
+            Step::LookAtPod(id) => return self.look(doors, id).await,
             Step::CreatePod { .. } | Step::DeletePod { .. } | Step::WriteStatus(_) => Ok(()),
         };
         match done {
@@ -269,6 +270,17 @@ impl Executor {
             }
             Err(error) if *error.class() == Class::Missing => (Outcome::Missing, None),
             Err(error) => self.failed(doors, step, &error),
+        }
+    }
+
+    async fn look(&self, doors: &Doors, id: &PodId) -> Tried {
+        match doors.pods.get_opt(&id.name).await {
+            Ok(Some(there)) => (Outcome::PodExists(Box::new(there)), None),
+            Ok(None) => (Outcome::Missing, None),
+            Err(error) => {
+                tracing::warn!(daemonset = %doors.key, pod = %id.name, %error, "cannot see whether it is there");
+                (Outcome::Failed, Some(TROUBLE_PAUSE))
+            }
         }
     }
 
@@ -383,7 +395,8 @@ impl Sorted {
                 | Step::LabelRevision { .. }
                 | Step::CreateRevision(_)
                 | Step::RenumberRevision { .. }
-                | Step::CountCollision { .. } => sorted.first.push(step),
+                | Step::CountCollision { .. }
+                | Step::LookAtPod(_) => sorted.first.push(step),
             }
         }
         sorted

@@ -4,21 +4,25 @@
 //! until the Pod shows its deletion. An event that never comes is given up after a limit.
 //!
 //! What the API answered stays known beyond that: a Pod whose deletion was accepted is on its way out whatever a cache still
-//! says. A deletion that got no answer leaves a doubt, and such a Pod is not counted on until the doubt is over.
+//! says. A deletion that got no answer leaves a doubt, and such a Pod is not counted on until an answer ends the doubt: that
+//! of the next try, or of a look at the API itself. Time alone ends none, for nobody knows how late the caches are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use api::meta::Meta;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::View;
+use super::{Parting, View};
 use crate::facts::{Claim, Deletion, NodeName, PodFacts, PodId};
 use crate::plan::{DeleteReason, Step};
 use crate::row::Backoff;
 
 /// How long an effect is waited for before the caches are believed again: upstream's expectations.
 pub const FLIGHT_SECONDS_MAX: i64 = 5 * 60;
+/// How long after a look that failed the next one waits.
+const LOOK_AGAIN_SECONDS: i64 = 10;
 
 /// What came of a step.
 #[derive(Debug, Clone)]
@@ -60,7 +64,7 @@ pub(super) struct Flights {
     rows: BTreeMap<NodeName, BTreeSet<String>>,
     /// By revision name.
     revisions: BTreeMap<String, Timestamp>,
-    /// Pods whose deletion got no answer, by name: until when that is kept in mind.
+    /// Pods whose deletion got no answer, by name: when to look at them, if nothing was heard by then.
     doubts: BTreeMap<String, Timestamp>,
 }
 
@@ -117,32 +121,25 @@ impl Flights {
         self.revisions.remove(name);
     }
 
-    pub fn earliest_limit(&self) -> Option<Timestamp> {
+    /// The next moment that changes something by itself. A doubt that is due has its step in every plan.
+    pub fn earliest_limit(&self, now: Timestamp) -> Option<Timestamp> {
         let pods = self.pods.values().map(|flight| flight.until);
         let revisions = self.revisions.values().copied();
-        let doubts = self.doubts.values().copied();
+        let doubts = self.doubts.values().copied().filter(|at| *at > now);
         pods.chain(revisions).chain(doubts).min()
     }
 
     /// Gives up what is overdue; the rows that waited for it.
     pub fn expire(&mut self, now: Timestamp) -> Vec<NodeName> {
-        if self.earliest_limit().is_none_or(|limit| limit > now) {
-            return Vec::new();
-        }
         self.revisions.retain(|_, until| *until > now);
         let overdue: Vec<String> =
             self.pods.iter().filter(|(_, f)| f.until <= now).map(|(name, _)| name.clone()).collect();
         overdue.iter().filter_map(|name| self.landed(name)).collect()
     }
 
-    /// Ends doubts that are overdue; the Pods that they were about.
-    pub fn doubts_over(&mut self, now: Timestamp) -> Vec<String> {
-        let over: Vec<String> =
-            self.doubts.iter().filter(|(_, until)| **until <= now).map(|(name, _)| name.clone()).collect();
-        for name in &over {
-            self.doubts.remove(name);
-        }
-        over
+    /// Pods whose doubt has lasted long enough.
+    pub fn doubts_due(&self, now: Timestamp) -> BTreeSet<&str> {
+        self.doubts.iter().filter(|(_, at)| **at <= now).map(|(name, _)| name.as_str()).collect()
     }
 
     fn start(&mut self, name: &str, what: What, node: Option<NodeName>, now: Timestamp) {
@@ -154,7 +151,11 @@ impl Flights {
 }
 
 fn limit(now: Timestamp) -> Timestamp {
-    now.saturating_add(SignedDuration::from_secs(FLIGHT_SECONDS_MAX)).unwrap_or(Timestamp::MAX)
+    after(now, FLIGHT_SECONDS_MAX)
+}
+
+fn after(now: Timestamp, seconds: i64) -> Timestamp {
+    now.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
 
 impl View {
@@ -169,6 +170,7 @@ impl View {
                 self.deleted(node, pod, reason, now);
             }
             (Step::DeletePod { node, pod, .. }, Outcome::Unknown) => self.doubt(node, pod, now),
+            (Step::LookAtPod(pod), outcome) => self.looked(pod, &outcome, now),
             (
                 Step::AdoptPod(pod) | Step::ReleasePod(pod) | Step::RelabelPod { pod, .. },
                 Outcome::Done | Outcome::Missing,
@@ -262,20 +264,38 @@ impl View {
         }
     }
 
+    /// The API itself was asked about a Pod in doubt. What else it said comes in its order with the events.
+    fn looked(&mut self, pod: &PodId, outcome: &Outcome, now: Timestamp) {
+        let deletion = match outcome {
+            Outcome::PodExists(there) if there.uid() == pod.uid && there.is_deleting() => Deletion::Asked,
+            Outcome::PodExists(there) if there.uid() == pod.uid => Deletion::NotAsked,
+            Outcome::Missing | Outcome::PodExists(_) => {
+                self.flights.doubts.remove(&pod.name);
+                return self.apply_pod_gone(pod, Parting::Gone, now);
+            }
+            Outcome::Done | Outcome::RevisionExists(_) | Outcome::Failed | Outcome::Unknown => {
+                self.flights.doubts.insert(pod.name.clone(), after(now, LOOK_AGAIN_SECONDS));
+                return;
+            }
+        };
+        self.flights.doubts.remove(&pod.name);
+        let known = self.pods.get_mut(&pod.name).filter(|known| known.id == *pod && !known.is_deleting());
+        if let Some(known) = known {
+            known.deletion = deletion;
+            if let Some(row) = known.place.node().cloned() {
+                self.refresh(&row, now);
+            }
+        }
+    }
+
     /// Gives up what is overdue.
     pub(super) fn expire(&mut self, now: Timestamp) {
         for row in self.flights.expire(now) {
             self.refresh(&row, now);
         }
-        for name in self.flights.doubts_over(now) {
-            let Some(pod) = self.pods.get_mut(&name).filter(|pod| pod.deletion == Deletion::Doubtful) else {
-                continue;
-            };
-            pod.deletion = Deletion::NotAsked;
-            if let Some(row) = pod.place.node().cloned() {
-                self.refresh(&row, now);
-            }
-        }
+        let pods = &self.pods;
+        let in_doubt = |name: &String| pods.get(name).is_some_and(|pod| pod.deletion == Deletion::Doubtful);
+        self.flights.doubts.retain(|name, at| *at > now || in_doubt(name));
     }
 
     fn fly(&mut self, name: &str, what: What, node: Option<NodeName>, now: Timestamp) {

@@ -3,6 +3,8 @@
 //! The order is upstream's sync: claim, history, upkeep of each Node, and only when that has nothing to do and nothing is in
 //! flight the update step; then clean-up and status.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DaemonSetStatus;
 
@@ -61,8 +63,9 @@ impl View {
         if !self.flights.history_waits() {
             plan.steps.extend(review.after);
         }
+        self.plan_looks(&mut plan, now);
         plan.steps.extend(self.plan_status());
-        plan.look_again_at = self.look_again_at();
+        plan.look_again_at = self.look_again_at(now);
         plan
     }
 
@@ -77,9 +80,9 @@ impl View {
         }
     }
 
-    fn look_again_at(&self) -> Option<Timestamp> {
+    fn look_again_at(&self, now: Timestamp) -> Option<Timestamp> {
         let timer = self.ledger.timers.first().map(|(at, _)| *at);
-        [timer, self.flights.earliest_limit()].into_iter().flatten().min()
+        [timer, self.flights.earliest_limit(now)].into_iter().flatten().min()
     }
 
     fn plan_claims(&self, plan: &mut Plan) {
@@ -212,6 +215,18 @@ impl View {
         let seed = Seed { node: name, hash: &self.hash, predecessor, attempt: row.attempt };
         let pod = Box::new(template::pod(&self.wanted, seed));
         plan.steps.push(Step::CreatePod { node: name.clone(), pod, reason });
+    }
+
+    /// Deletions that got no answer long ago, and are not tried again in this plan.
+    fn plan_looks(&self, plan: &mut Plan, now: Timestamp) {
+        let due = self.flights.doubts_due(now);
+        if due.is_empty() {
+            return;
+        }
+        let tried: BTreeSet<String> = plan.deletes().map(|(_, pod, _)| pod.name.clone()).collect();
+        let open = due.into_iter().filter(|name| !tried.contains(*name));
+        let pods = open.filter_map(|name| self.pods.get(name)).take(CLAIMS_PER_PLAN_MAX);
+        plan.steps.extend(pods.map(|pod| Step::LookAtPod(pod.id.clone())));
     }
 
     fn note_about(&self, node: &NodeName, pod: &str, reason: &DeleteReason) -> Option<Note> {

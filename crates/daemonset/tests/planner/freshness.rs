@@ -165,9 +165,42 @@ fn a_deletion_without_an_answer_uses_the_budget_and_is_asked_for_again() {
     world.ready("a");
     world.node("a-node", json!({}));
     assert_eq!(world.steps(), ["node-0 delete p0: old template, and its deletion got no answer"]);
-    // The doubt is over when nothing has been heard for long enough.
+    // However long nothing is heard: only an answer ends the doubt.
     world.pass(daemonset::view::FLIGHT_SECONDS_MAX);
-    assert_eq!(world.steps(), ["a-node delete a: old template (1 of 1 unavailable)"]);
+    assert_eq!(world.steps(), ["node-0 delete p0: old template, and its deletion got no answer"]);
+}
+
+#[test]
+fn a_deletion_without_an_answer_that_is_not_asked_for_again_ends_with_a_look_at_the_api() {
+    use daemonset::{Outcome, Step};
+    let (mut world, steps) = updating(3);
+    for step in &steps {
+        let outcome = match step {
+            Step::DeletePod { .. } => Outcome::Unknown,
+            _ => world.act(step),
+        };
+        world.view.acted(step, outcome, world.now);
+        world.see_step(step);
+    }
+    // Taken back: all three are what is wanted again, if they are there.
+    world.image("image:1");
+    world.settle();
+    assert_eq!(world.view.sums().available, 2, "p0 is not counted on");
+    world.pass(daemonset::view::FLIGHT_SECONDS_MAX);
+    let looks = |world: &mut World| -> Vec<Step> {
+        let plan = world.plan();
+        assert!(plan.look_again_at.is_none_or(|at| at > world.now), "{plan}");
+        plan.steps.into_iter().filter(|step| matches!(step, Step::LookAtPod(_))).collect()
+    };
+    let look = looks(&mut world).remove(0);
+    world.view.acted(&look, Outcome::Failed, world.now);
+    assert_eq!(looks(&mut world), [], "not at once");
+    world.pass(10);
+    assert_eq!(looks(&mut world), [look.clone()]);
+    let there = world.act(&look);
+    world.view.acted(&look, there, world.now);
+    assert_eq!(world.view.sums().available, 3);
+    assert_eq!(looks(&mut world), []);
 }
 
 #[test]

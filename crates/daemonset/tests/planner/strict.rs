@@ -30,10 +30,7 @@ use crate::check::check;
 use crate::world::{World, on_delete, rolling, surging};
 
 /// Sequences of each of the four tests below, which run side by side.
-///
-/// Not yet 100,000: of the seeds up to there two break the budget by one Node (49704 and 93001), for a reason that is not
-/// found yet.
-const SEQUENCES: u64 = 6_250;
+const SEQUENCES: u64 = 25_000;
 /// Moves of one sequence.
 const MOVES: u64 = 20;
 /// Of so many sequences one is followed to its end.
@@ -41,27 +38,28 @@ const FOLLOWED: u64 = 4;
 const NODES: u64 = 5;
 /// Rounds within which a fleet that is left alone has to come to rest.
 const ROUNDS_MAX: usize = 80;
-/// Seeds that failed once: before doubts were kept (545), versions asked for (324), own deletes remembered (1171).
-const SEEDS: &[u64] = &[545, 324, 1171];
+/// Seeds that failed once: before doubts were kept (545), versions asked for (324), own deletes remembered (1171), doubts
+/// ended by answers only (93001), and Nodes counted here as they were heard of (49704).
+const SEEDS: &[u64] = &[545, 324, 1171, 49704, 93001];
 
 #[test]
-fn budgets_hold_and_fleets_come_to_rest_in_the_first_quarter_of_25_000_sequences() {
+fn budgets_hold_and_fleets_come_to_rest_in_the_first_quarter_of_100_000_sequences() {
     run_all(SEEDS.iter().copied());
     run_all(0..sequences());
 }
 
 #[test]
-fn budgets_hold_and_fleets_come_to_rest_in_the_second_quarter_of_25_000_sequences() {
+fn budgets_hold_and_fleets_come_to_rest_in_the_second_quarter_of_100_000_sequences() {
     run_all(SEQUENCES..SEQUENCES + sequences());
 }
 
 #[test]
-fn budgets_hold_and_fleets_come_to_rest_in_the_third_quarter_of_25_000_sequences() {
+fn budgets_hold_and_fleets_come_to_rest_in_the_third_quarter_of_100_000_sequences() {
     run_all(2 * SEQUENCES..2 * SEQUENCES + sequences());
 }
 
 #[test]
-fn budgets_hold_and_fleets_come_to_rest_in_the_last_quarter_of_25_000_sequences() {
+fn budgets_hold_and_fleets_come_to_rest_in_the_last_quarter_of_100_000_sequences() {
     run_all(3 * SEQUENCES..3 * SEQUENCES + sequences());
 }
 
@@ -539,6 +537,12 @@ impl Chaos {
             Step::DeletePod { node, pod, version, reason } => {
                 return self.delete(node, pod, version.as_deref(), reason);
             }
+            Step::LookAtPod(id) => {
+                return match self.pods.get(&id.name) {
+                    Some(there) => Outcome::PodExists(Box::new(there.clone())),
+                    None => Outcome::Missing,
+                };
+            }
             Step::CreateRevision(revision) => {
                 let name = revision.metadata.name.clone().unwrap();
                 if let Some(there) = self.revisions.get(&name) {
@@ -621,7 +625,9 @@ impl Chaos {
                 daemonset::Strategy::Unavailable(_) => wanted.strategy.budget(self.view.sums().desired),
                 daemonset::Strategy::Surge(_) | daemonset::Strategy::OnDelete => 0,
             };
-            let down = &self.down;
+            // Nor can it count a Node that is back (untainted) when all it has heard is that it went (was tainted).
+            let as_heard = |name: &&String| self.nodes_heard.get(*name).is_some_and(is_wanted);
+            let down: Vec<_> = self.down.iter().filter(as_heard).collect();
             assert!(
                 down.len() <= max as usize,
                 "{down:?} without a pod because of us, {max} allowed: {reason}"

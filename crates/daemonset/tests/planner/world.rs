@@ -290,6 +290,12 @@ impl World {
                 }
                 self.pods.remove(&pod.name);
             }
+            Step::LookAtPod(id) => {
+                return match self.pods.get(&id.name) {
+                    Some(there) => Outcome::PodExists(Box::new(there.clone())),
+                    None => Outcome::Missing,
+                };
+            }
             Step::AdoptPod(id) => {
                 let owner = api::meta::controller_ref("apps/v1", "DaemonSet", &self.daemon_set);
                 let Some(pod) = self.pods.get_mut(&id.name) else { return Outcome::Missing };
@@ -370,6 +376,7 @@ impl World {
             | Step::AdoptRevision(revision)
             | Step::ReleaseRevision(revision)
             | Step::DeleteRevision { revision, .. } => self.see_revision(&revision.name),
+            Step::LookAtPod(_) => {}
             Step::CountCollision { .. } | Step::WriteStatus(_) => {
                 self.apply(Event::DaemonSet(Arc::new(self.daemon_set.clone())));
             }
