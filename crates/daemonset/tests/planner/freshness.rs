@@ -196,7 +196,7 @@ fn a_deletion_without_an_answer_that_is_not_asked_for_again_ends_with_a_look_at_
     world.view.acted(&look, Outcome::Failed, world.now);
     assert_eq!(looks(&mut world), [], "not at once");
     world.pass(10);
-    assert_eq!(looks(&mut world), [look.clone()]);
+    assert_eq!(looks(&mut world), std::slice::from_ref(&look));
     let there = world.act(&look);
     world.view.acted(&look, there, world.now);
     assert_eq!(world.view.sums().available, 3);
