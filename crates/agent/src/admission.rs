@@ -4,10 +4,12 @@
 //! amounts that the agent reads from the machine are its own either way. Where there is an API server, a Pod is refused
 //! only after it was heard: labels that somebody put on the Node are known to nobody else.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
-use podmachine::admission::{Verdict, admit};
+use podmachine::admission::{Verdict, admit, under_pressure};
+use podmachine::pressure::Condition;
 use tokio::sync::watch;
 
 /// The Node object as the API has it; `None` until it is registered.
@@ -18,6 +20,7 @@ pub struct Gate {
     own: Node,
     /// `None`: this node stands alone.
     registered: Option<Registered>,
+    pressure: watch::Receiver<BTreeSet<Condition>>,
 }
 
 /// What a Pod is told.
@@ -30,12 +33,19 @@ pub enum Answer {
 
 impl Gate {
     /// `own` is the node as its agent would register it, with what it can give to Pods.
-    pub fn new(own: Node, registered: Option<Registered>) -> Gate {
-        Gate { own, registered }
+    pub fn new(
+        own: Node,
+        registered: Option<Registered>,
+        pressure: watch::Receiver<BTreeSet<Condition>>,
+    ) -> Gate {
+        Gate { own, registered, pressure }
     }
 
     /// May the Pod start next to the others?
     pub fn ask(&self, pod: &Pod, others: &[&Pod]) -> Answer {
+        if let refused @ Verdict::Refused { .. } = under_pressure(pod, &self.pressure.borrow()) {
+            return Answer::Said(refused);
+        }
         let Some(registered) = &self.registered else { return Answer::Said(admit(pod, &self.own, others)) };
         if let Some(node) = registered.borrow().as_deref() {
             return Answer::Said(admit(pod, &self.with_own_amounts(node), others));
@@ -89,14 +99,15 @@ mod tests {
     #[tokio::test]
     async fn refusal_waits_for_the_node_object_and_its_labels() {
         let (told, registered) = watch::channel(None);
+        let (_pressure, pressure) = watch::channel(BTreeSet::new());
         let own = node(json!({}), json!({"cpu": "2", "pods": "10"}));
-        let mut gate = Gate::new(own.clone(), Some(registered));
+        let mut gate = Gate::new(own.clone(), Some(registered), pressure.clone());
         assert_eq!(gate.ask(&pod(), &[]), Answer::AskAgain);
         // Just registered: labels, and no amounts.
         told.send_replace(Some(Arc::new(node(json!({"disk": "ssd"}), json!({})))));
         gate.changed().await;
         assert_eq!(gate.ask(&pod(), &[]), Answer::Said(Verdict::Admitted));
-        let alone = Gate::new(own, None).ask(&pod(), &[]);
+        let alone = Gate::new(own, None, pressure).ask(&pod(), &[]);
         assert!(matches!(alone, Answer::Said(Verdict::Refused { reason, .. }) if reason == "NodeAffinity"));
     }
 }

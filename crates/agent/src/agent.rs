@@ -23,6 +23,7 @@ use crate::containerd::{Layout, Supervisor, SupervisorState, socket_uri};
 use crate::context::{NodeContext, STARTS_AT_ONCE_MAX};
 use crate::eviction;
 use crate::http::{self, HttpError, ServingCertificate};
+use crate::image_gc::Images;
 use crate::logs;
 use crate::measures::Measures;
 use crate::mirror::{MirrorKeeper, Mirrors};
@@ -31,6 +32,7 @@ use crate::node::facts::{Facts, find_node_ip};
 use crate::node::{Identity, NodeKeeper};
 use crate::offline::{self, Kept};
 use crate::pods::{Inputs, Pods};
+use crate::pressure::PressureKeeper;
 use crate::resolv::Resolver;
 use crate::runtime_events::{RuntimeWatch, Watchers};
 use crate::source::SourceKind;
@@ -106,7 +108,7 @@ impl Agent {
             Some(pods) => Mirrors::of_cache(pods.clone(), mirrors_changed),
             None => Mirrors::none(),
         };
-        let facts = Facts::read();
+        let facts = Facts::read(&config.root_dir, &config.eviction);
         let node_ip = config.node_ip.unwrap_or_else(find_node_ip);
         let recorder = config.client.clone().map(|client| {
             let speaker = Speaker { component: "kubelet".to_owned(), host: config.node_name.clone() };
@@ -116,6 +118,7 @@ impl Agent {
         let context = Arc::new(NodeContext {
             node_name: config.node_name.clone(),
             agent_id: short_name(&config.root_dir),
+            root_dir: config.root_dir.clone(),
             log_root: config.log_root.clone(),
             runtime,
             runtime_name: "containerd".to_owned(),
@@ -146,6 +149,9 @@ impl Agent {
             measures: Measures::register(&config.metrics),
             board,
             watchers: Arc::new(Watchers::default()),
+            limits: config.eviction.clone(),
+            pressure: watch::Sender::default(),
+            image_policy: config.image_gc,
         });
         let (http_addr, serving) = match &config.http {
             Some(wanted) => {
@@ -261,7 +267,11 @@ impl Parts {
         let inputs = Inputs { sets: sets_in, snapshots: snapshots_in, evictions: evictions_in };
         let identity = identity(&self.config, self.facts, self.http_addr);
         let (node, told) = watch::channel::<Option<Arc<Node>>>(None);
-        let gate = Gate::new(identity.node(), self.config.client.is_some().then(|| told.clone()));
+        let gate = Gate::new(
+            identity.node(),
+            self.config.client.is_some().then(|| told.clone()),
+            context.pressure.subscribe(),
+        );
         Pods::start(Arc::clone(context), tasks, kinds, inputs, gate, heard);
 
         let layout = Layout::of(&self.config.root_dir);
@@ -290,6 +300,10 @@ impl Parts {
             snapshots,
         };
         tasks.spawn("runtime events", watch_runtime.run(shutdown.clone()));
+        let images = Arc::new(Images::new(Arc::clone(context)));
+        let pressure = PressureKeeper::new(Arc::clone(context), Arc::clone(&images), evictions.clone());
+        tasks.spawn("node pressure", pressure.run(shutdown.clone()));
+        tasks.spawn("image collection", images.run(shutdown.clone()));
         tasks.spawn("local storage limits", eviction::run(Arc::clone(context), evictions, shutdown.clone()));
         if context.cgroups.is_some() {
             tasks.spawn("log rotation", logs::rotate::run(Arc::clone(context), shutdown.clone()));

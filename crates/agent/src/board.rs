@@ -33,6 +33,8 @@ pub struct Board {
     version: watch::Sender<u64>,
     /// Full names of the static Pods that are wanted here, whether their workers have begun or not.
     expected: RwLock<BTreeSet<(Option<String>, Option<String>)>>,
+    /// Images that wanted Pods name; `None` while some source has not said what it wants.
+    images: RwLock<Option<Arc<BTreeSet<String>>>>,
 }
 
 impl Default for Board {
@@ -42,6 +44,7 @@ impl Default for Board {
             changed: parking_lot::Mutex::default(),
             version: watch::Sender::new(0),
             expected: RwLock::default(),
+            images: RwLock::default(),
         }
     }
 }
@@ -54,6 +57,15 @@ impl Board {
 
     pub fn expects(&self, name: &(Option<String>, Option<String>)) -> bool {
         self.expected.read().contains(name)
+    }
+
+    /// Says which images the Pods of this node need.
+    pub fn needs_images(&self, images: BTreeSet<String>) {
+        *self.images.write() = Some(Arc::new(images));
+    }
+
+    pub fn needed_images(&self) -> Option<Arc<BTreeSet<String>>> {
+        self.images.read().clone()
     }
 
     /// Writes a Pod's row; the same row again tells nobody.

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Taint;
+use podmachine::image_gc::Policy;
+use podmachine::pressure::Limits;
 use process::{Clock, Metrics, SystemClock};
 
 use crate::source::url::ManifestUrl;
@@ -47,6 +49,9 @@ pub struct Config {
     /// Taints that the Node object is registered with.
     pub node_taints: Vec<Taint>,
     pub pods_max: u32,
+    /// When Pods are evicted because the node runs short.
+    pub eviction: Limits,
+    pub image_gc: Policy,
     /// `nodeInfo.kubeletVersion`.
     pub version: String,
     pub clock: Arc<dyn Clock>,
@@ -107,6 +112,8 @@ impl Config {
             node_labels: Vec::new(),
             node_taints: Vec::new(),
             pods_max: PODS_MAX,
+            eviction: Limits::default(),
+            image_gc: Policy::default(),
             version: "v1.35.0+everynode".to_owned(),
             clock: SystemClock::shared(),
             metrics: Metrics::new(),

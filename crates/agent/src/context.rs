@@ -1,6 +1,6 @@
 //! What every part of one node agent shares: the runtime, the API client, the folders, the clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,9 +10,11 @@ use client::events::Severity;
 use cri::Runtime;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use podmachine::image_gc::Policy;
+use podmachine::pressure::{Condition, Limits};
 use podmachine::{Event, EventType, Host, PodSource};
 use process::Clock;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::board::Board;
 use crate::cgroup::Hierarchies;
@@ -37,6 +39,7 @@ pub struct NodeContext {
     pub node_name: String,
     /// Tells this agent's sandboxes from another's on the same runtime.
     pub agent_id: String,
+    pub root_dir: PathBuf,
     pub log_root: PathBuf,
     pub runtime: Arc<dyn Runtime>,
     /// Scheme of container ids in a status.
@@ -63,6 +66,11 @@ pub struct NodeContext {
     pub board: Arc<Board>,
     pub watchers: Arc<Watchers>,
     pub statuses: crate::status::Writer,
+    /// When Pods are evicted.
+    pub limits: Limits,
+    /// What the node is short of, as of the last look.
+    pub pressure: watch::Sender<BTreeSet<Condition>>,
+    pub image_policy: Policy,
     pub measures: Measures,
 }
 
@@ -86,6 +94,19 @@ impl NodeContext {
             PodSource::Static => Shelf::Node(&self.local_objects),
             PodSource::Api => Shelf::Api { client: self.client.as_ref(), kept: &self.kept, uid },
         }
+    }
+
+    /// An Event on this node's own object.
+    pub fn say_of_node(&self, severity: Severity, reason: &str, message: &str) {
+        let Some(recorder) = &self.recorder else { return };
+        let regarding = ObjectReference {
+            kind: Some("Node".to_owned()),
+            name: Some(self.node_name.clone()),
+            // COMPAT(kubelet): a node's own events carry its name as uid.
+            uid: Some(self.node_name.clone()),
+            ..ObjectReference::default()
+        };
+        recorder.event(&regarding, severity, reason, message);
     }
 
     /// An Event on a Pod. A static Pod's goes to its mirror's name; who reads it finds it there.

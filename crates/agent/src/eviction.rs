@@ -3,7 +3,7 @@
 //! Upstream: pkg/kubelet/eviction, localStorageEviction. Looked at every [`LOOK_SECONDS`], and only where a Pod has such a
 //! limit. A volume in memory is limited by the kernel. What is measured here is decided here; how a Pod ends is the
 //! machine's business.
-//! It does not know: pressure of the node as a whole.
+//! It does not know: pressure of the node as a whole ([`crate::pressure`]).
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use api::quantity::Quantity;
 use k8s_openapi::api::core::v1::Pod;
 use podmachine::State;
+use podmachine::pressure::ranking::HARD_GRACE_SECONDS;
 use process::Shutdown;
 use tokio::sync::mpsc;
 
@@ -21,7 +22,7 @@ use crate::context::NodeContext;
 /// Upstream's monitoring interval.
 const LOOK_SECONDS: u64 = 10;
 /// Files of one volume that are counted; more than this is more than enough to say that it is too much.
-const FILES_MAX: usize = 1_000_000;
+const FILES_MAX: u64 = 1_000_000;
 /// Evictions under way to the list of Pods.
 pub const EVICTIONS_QUEUED_MAX: usize = 16;
 const BLOCK_BYTES: u64 = 512;
@@ -31,6 +32,14 @@ const BLOCK_BYTES: u64 = 512;
 pub struct Eviction {
     pub uid: String,
     pub message: String,
+    pub grace_seconds: u64,
+}
+
+/// What files take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Used {
+    pub bytes: u64,
+    pub inodes: u64,
 }
 
 /// Until the shutdown.
@@ -51,8 +60,12 @@ pub async fn run(context: Arc<NodeContext>, evictions: mpsc::Sender<Eviction>, s
             let measured = tokio::task::spawn_blocking(move || {
                 let over = limits
                     .iter()
-                    .find(|limit| used_bytes(&volumes.empty_dir(&uid, &limit.volume)) > limit.bytes);
-                over.map(|limit| Eviction { uid: uid.clone(), message: message(limit) })
+                    .find(|limit| used(&volumes.empty_dir(&uid, &limit.volume)).bytes > limit.bytes);
+                over.map(|limit| Eviction {
+                    uid: uid.clone(),
+                    message: message(limit),
+                    grace_seconds: HARD_GRACE_SECONDS,
+                })
             });
             if let Ok(Some(eviction)) = measured.await
                 && evictions.send(eviction).await.is_err()
@@ -90,24 +103,24 @@ fn message(limit: &Limit) -> String {
 }
 
 /// What a folder and all below it take on the disk. Links are not followed, what cannot be read counts nothing.
-pub fn used_bytes(folder: &Path) -> u64 {
+pub fn used(folder: &Path) -> Used {
     let mut open = vec![folder.to_path_buf()];
-    let (mut bytes, mut files) = (0_u64, 0);
+    let mut used = Used::default();
     while let Some(folder) = open.pop() {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             // The entry's own metadata: a link is a link.
             let Ok(found) = entry.metadata() else { continue };
-            bytes = bytes.saturating_add(found.blocks().saturating_mul(BLOCK_BYTES));
+            used.bytes = used.bytes.saturating_add(found.blocks().saturating_mul(BLOCK_BYTES));
             if found.is_dir() {
                 open.push(entry.path());
             }
-            files += 1;
-            if files > FILES_MAX {
-                return bytes;
+            used.inodes += 1;
+            if used.inodes > FILES_MAX {
+                return used;
             }
         }
     }
-    bytes
+    used
 }
 
 #[cfg(test)]
@@ -139,7 +152,8 @@ mod tests {
         std::os::unix::fs::symlink(&outside, inside.join("link")).unwrap();
         std::os::unix::fs::symlink(folder.path(), inside.join("up")).unwrap();
         std::fs::write(inside.join("below/file"), vec![1; 64 << 10]).unwrap();
-        let used = used_bytes(&inside);
-        assert!((64 << 10..1 << 20).contains(&used), "{used}");
+        let used = used(&inside);
+        assert!((64 << 10..1 << 20).contains(&used.bytes), "{used:?}");
+        assert_eq!(used.inodes, 4);
     }
 }

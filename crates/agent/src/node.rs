@@ -18,8 +18,7 @@ use client::events::Severity;
 use client::lease::Heartbeat;
 use client::write::{self, Class, Expect};
 use k8s_openapi::api::core::v1::{
-    DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus,
-    ObjectReference, Taint,
+    DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus, Taint,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Api;
@@ -139,6 +138,7 @@ impl NodeKeeper {
         let mut changes = self.cache.subscribe();
         let mut written: Option<(NodeStatus, Instant)> = None;
         let mut pages = self.context.ledger.version();
+        let mut pressure = self.context.pressure.subscribe();
         loop {
             let status = self.status().await;
             let due = written.as_ref().is_none_or(|(before, at)| {
@@ -162,9 +162,10 @@ impl NodeKeeper {
                 }
             }
             tokio::select! {
-                // A timer, a version, and an inbox that keeps its changes.
+                // A timer, versions, and an inbox that keeps its changes.
                 () = self.context.clock.sleep(Duration::from_millis(STATUS_MS)) => {}
                 _ = pages.changed() => {}
+                _ = pressure.changed() => {}
                 change = changes.next() => {
                     match change.after {
                         Some(node) => drop(self.node.send_replace(Some(node))),
@@ -215,7 +216,7 @@ impl NodeKeeper {
         let images = self.context.runtime.list_images().await.unwrap_or_default();
         let before = self.node.borrow().as_ref().and_then(|node| node.status.clone()).unwrap_or_default();
         let now = self.context.clock.now();
-        let mut all = conditions::conditions(&before, runtime, now);
+        let mut all = conditions::conditions(&before, runtime, &self.context.pressure.borrow(), now);
         if self.identity.has_manifests {
             let faults: Vec<String> = self.context.ledger.faults().iter().map(FaultLine::text).collect();
             all.push(conditions::manifests(&before, &faults, now));
@@ -250,6 +251,10 @@ impl NodeKeeper {
     }
 
     fn say_changes(&self, before: &NodeStatus, now: &NodeStatus) {
+        for reason in conditions::pressure_changes(before, now) {
+            let message = format!("Node {} status is now: {reason}", self.identity.name);
+            self.say(Severity::Normal, &reason, &message);
+        }
         let ready = |status: &NodeStatus| {
             let conditions = status.conditions.iter().flatten();
             conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
@@ -271,15 +276,7 @@ impl NodeKeeper {
     }
 
     fn say(&self, severity: Severity, reason: &str, message: &str) {
-        let Some(recorder) = &self.context.recorder else { return };
-        let regarding = ObjectReference {
-            kind: Some("Node".to_owned()),
-            name: Some(self.identity.name.clone()),
-            // COMPAT(kubelet): a node's own events carry its name as uid.
-            uid: Some(self.identity.name.clone()),
-            ..ObjectReference::default()
-        };
-        recorder.event(&regarding, severity, reason, message);
+        self.context.say_of_node(severity, reason, message);
     }
 }
 

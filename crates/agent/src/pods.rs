@@ -35,9 +35,8 @@ const STRANGER_GRACE_SECONDS: i64 = 1;
 /// Upstream's word for a Pod that goes so that a critical one can start, and what is said of it.
 const PREEMPTING: &str = "Preempting";
 const PREEMPTING_MESSAGE: &str = "Preempted in order to admit critical pod";
-/// Upstream's word for a Pod that uses more than it may, and its grace: such a Pod has no claim to time.
+/// Upstream's word for a Pod that uses more than it may, or more than the node has.
 const EVICTED: &str = "Evicted";
-const EVICTED_GRACE_SECONDS: u64 = 1;
 /// The API's default for Pods that do not say.
 const GRACE_SECONDS_DEFAULT: u64 = 30;
 
@@ -54,6 +53,7 @@ const OWN_CONDITIONS: &[&str] = &[
 pub struct Pods {
     context: Arc<NodeContext>,
     tasks: Tasks,
+    sources: BTreeSet<SourceKind>,
     /// Sources that exist on this node and were not heard yet.
     awaited: BTreeSet<SourceKind>,
     /// Sources whose last set is from the disk.
@@ -100,10 +100,12 @@ impl Pods {
     ) {
         let (gone, ends) = mpsc::unbounded_channel();
         let (edits, fetched) = Edits::new(Arc::clone(&context));
+        let sources: BTreeSet<SourceKind> = sources.into_iter().collect();
         let pods = Pods {
             context,
             tasks: tasks.clone(),
-            awaited: sources.into_iter().collect(),
+            awaited: sources.clone(),
+            sources,
             offline: BTreeSet::new(),
             wanted: BTreeMap::new(),
             running: BTreeMap::new(),
@@ -117,6 +119,7 @@ impl Pods {
         };
         if pods.awaited.is_empty() {
             pods.heard.send_replace(true);
+            pods.context.board.needs_images(BTreeSet::new());
         }
         tasks.spawn("pods", pods.run(inputs, ends, fetched));
     }
@@ -185,6 +188,9 @@ impl Pods {
             self.wanted.iter().filter(|(kind, _)| kind.is_static()).flat_map(|(_, pods)| pods.values());
         let names = names.map(|pod| (pod.metadata.namespace.clone(), pod.metadata.name.clone()));
         self.context.board.expect(names.collect());
+        if self.sources.iter().all(|kind| self.wanted.contains_key(kind)) {
+            self.context.board.needs_images(images(self.wanted.values().flat_map(BTreeMap::values)));
+        }
         self.waiting.retain(|uid| self.wanted.values().any(|pods| pods.contains_key(uid)));
         self.settle();
         if self.all_heard() {
@@ -391,7 +397,7 @@ impl Pods {
             return;
         }
         tracing::warn!(pod = %running.id, message = eviction.message, "Pod is evicted");
-        self.end(running, EVICTED, &eviction.message, EVICTED_GRACE_SECONDS);
+        self.end(running, EVICTED, &eviction.message, eviction.grace_seconds);
     }
 
     fn end(&self, running: &Running, reason: &str, message: &str, grace_seconds: u64) {
@@ -501,6 +507,12 @@ impl Pods {
             }
         }
     }
+}
+
+/// Images that these Pods name, but for those that have ended.
+fn images<'a>(pods: impl Iterator<Item = &'a Pod>) -> BTreeSet<String> {
+    let specs = pods.filter(|pod| !api::pod::is_terminal(pod)).filter_map(|pod| pod.spec.as_ref());
+    specs.flat_map(api::pod::all_containers).filter_map(|container| container.image.clone()).collect()
 }
 
 /// Whether something of this name lives.

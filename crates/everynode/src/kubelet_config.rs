@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Taint;
+use podmachine::image_gc::Policy;
+use podmachine::pressure::{Limits, Written, limits};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -31,6 +33,8 @@ pub struct KubeletConfig {
     pub max_pods: Option<u32>,
     pub pod_cidr: Option<String>,
     pub register_with_taints: Vec<Taint>,
+    pub eviction: Limits,
+    pub image_gc: Policy,
 }
 
 impl KubeletConfig {
@@ -73,9 +77,36 @@ impl KubeletConfig {
             max_pods: take(&mut fields, "maxPods")?,
             pod_cidr: take_text(&mut fields, "podCIDR")?,
             register_with_taints: take(&mut fields, "registerWithTaints")?.unwrap_or_default(),
+            eviction: take_eviction(&mut fields)?,
+            image_gc: take_image_gc(&mut fields)?,
         };
         Ok((config, fields.into_iter().map(|(name, _)| name).collect()))
     }
+}
+
+fn take_eviction(fields: &mut Map<String, Value>) -> Result<Limits, String> {
+    let written = Written {
+        hard: take(fields, "evictionHard")?,
+        soft: take(fields, "evictionSoft")?.unwrap_or_default(),
+        soft_grace_period: take(fields, "evictionSoftGracePeriod")?.unwrap_or_default(),
+        minimum_reclaim: take(fields, "evictionMinimumReclaim")?.unwrap_or_default(),
+        max_pod_grace_period: take(fields, "evictionMaxPodGracePeriod")?,
+        pressure_transition_period: take_text(fields, "evictionPressureTransitionPeriod")?,
+    };
+    Limits::parse(&written).map_err(|error| error.to_string())
+}
+
+fn take_image_gc(fields: &mut Map<String, Value>) -> Result<Policy, String> {
+    let high = take(fields, "imageGCHighThresholdPercent")?;
+    let low = take(fields, "imageGCLowThresholdPercent")?;
+    let mut policy = Policy::default().with_percents(high, low).map_err(|error| error.to_string())?;
+    let mut age = |name: &str| -> Result<Option<u64>, String> {
+        let text = take_text(fields, name)?;
+        text.map(|text| limits::seconds(name, &text).map_err(|error| error.to_string())).transpose()
+    };
+    policy.age_seconds_min = age("imageMinimumGCAge")?.unwrap_or(policy.age_seconds_min);
+    policy.age_seconds_max = age("imageMaximumGCAge")?.unwrap_or(policy.age_seconds_max);
+    Ok(policy)
 }
 
 fn take<T: DeserializeOwned>(fields: &mut Map<String, Value>, name: &str) -> Result<Option<T>, String> {
@@ -106,6 +137,12 @@ clusterDomain: cluster.local
 maxPods: 42
 containerRuntimeEndpoint: ''
 registerWithTaints: [{key: dedicated, value: gpu, effect: NoSchedule}]
+evictionHard: {memory.available: 200Mi}
+evictionSoft: {nodefs.available: 20%}
+evictionSoftGracePeriod: {nodefs.available: 1m30s}
+imageGCHighThresholdPercent: 70
+imageGCLowThresholdPercent: 60
+imageMinimumGCAge: 1m
 cgroupDriver: systemd
 authentication: {anonymous: {enabled: false}}
 ";
@@ -115,6 +152,19 @@ authentication: {anonymous: {enabled: false}}
         assert_eq!((config.max_pods, config.container_runtime_endpoint), (Some(42), None));
         assert_eq!(config.register_with_taints[0].effect, "NoSchedule");
         assert_eq!(config.cluster_dns, ["10.96.0.10".parse::<IpAddr>().unwrap()]);
+        let thresholds: Vec<(&str, String, Option<u64>)> = config
+            .eviction
+            .thresholds
+            .iter()
+            .map(|one| (one.signal.name(), one.amount.to_string(), one.grace_seconds))
+            .collect();
+        let expected = [
+            ("memory.available", "200Mi".to_owned(), None),
+            ("nodefs.available", "20%".to_owned(), Some(90)),
+        ];
+        assert_eq!(thresholds, expected);
+        let images = Policy { high_percent: 70, low_percent: 60, age_seconds_min: 60, age_seconds_max: 0 };
+        assert_eq!(config.image_gc, images);
         assert_eq!(others, ["authentication", "cgroupDriver"]);
     }
 
@@ -124,6 +174,8 @@ authentication: {anonymous: {enabled: false}}
         assert!(error("kind: Pod\napiVersion: v1").contains("not KubeletConfiguration"));
         let typed = format!("kind: {KIND}\napiVersion: {API_VERSION}\nmaxPods: many\n");
         assert!(error(&typed).starts_with("maxPods: "), "{}", error(&typed));
+        let short = format!("kind: {KIND}\napiVersion: {API_VERSION}\nevictionHard: {{disk: 1Gi}}\n");
+        assert!(error(&short).starts_with("unsupported eviction signal disk"), "{}", error(&short));
         assert!(error("[]").contains("not a mapping"));
     }
 }

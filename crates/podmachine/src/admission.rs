@@ -5,10 +5,16 @@
 //! others: the least that suffices, the best-protected class spared most. Upstream: the kubelet's predicate
 //! handler and critical-pod preemption.
 
-use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::{Node, Pod, PodSpec, Taint};
 use placement::{Demand, NodeLoad, Unfit};
 
 use api::meta::Meta;
+use api::pod::QosClass;
+use api::well_known::taint;
+
+use crate::pressure::Condition;
 
 /// What the node says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +59,30 @@ pub fn admit(pod: &Pod, node: &Node, others: &[&Pod]) -> Verdict {
         }
         other => refused("OutOfpods", format!("Node didn't have enough resource: pods ({other})")),
     }
+}
+
+/// May the Pod start while the node has these conditions? Critical ones may; under memory pressure alone also those
+/// that ask for something or tolerate its taint. Upstream's eviction manager, asked before all other rules.
+pub fn under_pressure(pod: &Pod, conditions: &BTreeSet<Condition>) -> Verdict {
+    if conditions.is_empty() || api::pod::is_critical(pod) {
+        return Verdict::Admitted;
+    }
+    if conditions.iter().eq([&Condition::MemoryPressure]) {
+        let asks = pod.spec.as_ref().map(api::pod::qos_class) != Some(QosClass::BestEffort);
+        let taint = Taint {
+            key: taint::MEMORY_PRESSURE.to_owned(),
+            effect: taint::NO_SCHEDULE.to_owned(),
+            ..Taint::default()
+        };
+        let taints = [taint];
+        let tolerations = api::pod::tolerations(pod);
+        let tolerates = placement::untolerated(&taints, tolerations, &[taint::NO_SCHEDULE]).is_none();
+        if asks || tolerates {
+            return Verdict::Admitted;
+        }
+    }
+    let names: Vec<String> = conditions.iter().map(ToString::to_string).collect();
+    refused("Evicted", format!("The node had condition: [{}]. ", names.join(" ")))
 }
 
 fn refused(reason: &str, message: String) -> Verdict {
@@ -204,5 +234,37 @@ mod tests {
         assert_eq!(reason(admit(&pod("p", "1", json!({})), &node(), &[&small, &large, &other])), "OutOfcpu");
         let too_large = pod("c", "3", json!({"priority": 2_000_000_000}));
         assert_eq!(reason(admit(&too_large, &node(), &[&small])), "OutOfcpu");
+    }
+
+    #[test]
+    fn under_pressure_only_who_asks_tolerates_or_is_critical_is_admitted() {
+        let memory = BTreeSet::from([Condition::MemoryPressure]);
+        let disk = BTreeSet::from([Condition::DiskPressure]);
+        let both = BTreeSet::from([Condition::MemoryPressure, Condition::DiskPressure]);
+        let best_effort = pod("b", "0", json!({}));
+        let asks = pod("a", "1", json!({}));
+        let daemon = pod(
+            "d",
+            "0",
+            json!({"tolerations": [
+            {"key": "node.kubernetes.io/memory-pressure", "operator": "Exists", "effect": "NoSchedule"}]}),
+        );
+        let critical = pod("c", "0", json!({"priority": 2_000_000_000}));
+        let cases = [
+            (&best_effort, [true, false, false, false]),
+            (&asks, [true, true, false, false]),
+            (&daemon, [true, true, false, false]),
+            (&critical, [true, true, true, true]),
+        ];
+        for (pod, expected) in cases {
+            for (conditions, admitted) in [&BTreeSet::new(), &memory, &disk, &both].into_iter().zip(expected)
+            {
+                let said = under_pressure(pod, conditions);
+                assert_eq!(said == Verdict::Admitted, admitted, "{} {conditions:?}", pod.uid());
+            }
+        }
+        let message = "The node had condition: [DiskPressure MemoryPressure]. ".to_owned();
+        let expected = Verdict::Refused { reason: "Evicted".to_owned(), message };
+        assert_eq!(under_pressure(&best_effort, &both), expected);
     }
 }

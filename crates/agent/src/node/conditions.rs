@@ -1,29 +1,22 @@
-//! The Node's conditions: pressure by upstream's default thresholds, and Ready by the runtime's own word.
+//! The Node's conditions: pressure as [`crate::pressure`] tells it, and Ready by the runtime's own word.
+
+use std::collections::BTreeSet;
 
 use cri::{Readiness, RuntimeStatus};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{NodeCondition, NodeStatus};
 
-use super::condition;
-use super::facts;
+use podmachine::pressure::Condition;
 
-/// Upstream's evictionHard: memory.available.
-const MEMORY_AVAILABLE_MIN_BYTES: u64 = 100 << 20;
-/// Upstream's evictionHard: nodefs.available and nodefs.inodesFree, in percent.
-const DISK_AVAILABLE_MIN_PERCENT: u64 = 10;
-const INODES_FREE_MIN_PERCENT: u64 = 5;
+use super::condition;
 
 /// All four, in upstream's order.
 pub fn conditions(
     before: &NodeStatus,
     runtime: cri::Result<RuntimeStatus>,
+    pressure: &BTreeSet<Condition>,
     now: Timestamp,
 ) -> Vec<NodeCondition> {
-    let memory_low = facts::memory_available_bytes().is_some_and(|bytes| bytes < MEMORY_AVAILABLE_MIN_BYTES);
-    let disk_low = facts::disk().is_some_and(|disk| {
-        disk.available_bytes * 100 < disk.total_bytes * DISK_AVAILABLE_MIN_PERCENT
-            || disk.inodes_free * 100 < disk.inodes * INODES_FREE_MIN_PERCENT
-    });
     let make = |type_: &str, holds: bool, words: (&str, &str), else_words: (&str, &str)| {
         let (reason, message) = if holds { words } else { else_words };
         condition(before, type_, holds, reason, message, now)
@@ -36,24 +29,37 @@ pub fn conditions(
     vec![
         make(
             "MemoryPressure",
-            memory_low,
+            pressure.contains(&Condition::MemoryPressure),
             ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
             ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
         ),
         make(
             "DiskPressure",
-            disk_low,
+            pressure.contains(&Condition::DiskPressure),
             ("KubeletHasDiskPressure", "kubelet has disk pressure"),
             ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
         ),
         make(
             "PIDPressure",
-            false,
+            pressure.contains(&Condition::PidPressure),
             ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
             ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ),
         ready,
     ]
+}
+
+/// Reasons of the Events that a change of pressure is told with: `NodeHasDiskPressure`.
+pub fn pressure_changes(before: &NodeStatus, now: &NodeStatus) -> Vec<String> {
+    let of = |status: &NodeStatus, type_: &str| {
+        let found = status.conditions.iter().flatten().find(|condition| condition.type_ == type_)?;
+        Some((found.status.clone(), found.reason.clone().unwrap_or_default()))
+    };
+    let change = |type_: &&str| {
+        let ((was, _), (is, reason)) = (of(before, type_)?, of(now, type_)?);
+        (was != is).then(|| reason.replacen("Kubelet", "Node", 1))
+    };
+    ["MemoryPressure", "DiskPressure", "PIDPressure"].iter().filter_map(change).collect()
 }
 
 /// Characters of faults in a condition's message; all of them are in `everynode static status`.
@@ -123,19 +129,40 @@ mod tests {
     }
 
     #[test]
+    fn change_of_pressure_is_told_in_upstreams_words() {
+        let now = Timestamp::UNIX_EPOCH;
+        let status = |pressure: &[Condition]| NodeStatus {
+            conditions: Some(conditions(
+                &NodeStatus::default(),
+                Ok(ready()),
+                &pressure.iter().copied().collect(),
+                now,
+            )),
+            ..Default::default()
+        };
+        let all = [Condition::DiskPressure, Condition::MemoryPressure, Condition::PidPressure];
+        let told = pressure_changes(&status(&[]), &status(&all));
+        assert_eq!(told, ["NodeHasInsufficientMemory", "NodeHasDiskPressure", "NodeHasInsufficientPID"]);
+        let back = pressure_changes(&status(&all), &status(&all[1..]));
+        assert_eq!(back, ["NodeHasNoDiskPressure"]);
+        assert!(pressure_changes(&NodeStatus::default(), &status(&all)).is_empty());
+    }
+
+    #[test]
     fn transition_time_moves_only_with_the_status() {
+        let none = BTreeSet::new();
         let first: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let later: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
         let before = NodeStatus {
-            conditions: Some(conditions(&NodeStatus::default(), Ok(ready()), first)),
+            conditions: Some(conditions(&NodeStatus::default(), Ok(ready()), &none, first)),
             ..Default::default()
         };
-        let kept = conditions(&before, Ok(ready()), later);
+        let kept = conditions(&before, Ok(ready()), &none, later);
         assert_eq!(kept[3].last_transition_time.as_ref().unwrap().0, first);
         assert_eq!(kept[3].last_heartbeat_time.as_ref().unwrap().0, later);
         let network =
             Readiness::NotReady { reason: "NetworkPluginNotReady".to_owned(), message: "cni".to_owned() };
-        let broken = conditions(&before, Ok(RuntimeStatus { network, ..ready() }), later);
+        let broken = conditions(&before, Ok(RuntimeStatus { network, ..ready() }), &none, later);
         assert_eq!(broken[3].status, "False");
         assert_eq!(broken[3].last_transition_time.as_ref().unwrap().0, later);
         let message = broken[3].message.as_deref().unwrap();

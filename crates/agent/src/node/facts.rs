@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, UdpSocket};
+use std::path::Path;
 
 use api::quantity::Quantity as Amount;
 use k8s_openapi::api::core::v1::{ContainerImage, NodeSystemInfo};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use podmachine::pressure::{Limits, Signal};
 
 /// Upstream's nodeStatusMaxImages.
 const IMAGES_MAX: usize = 50;
-/// Kept for the node itself: upstream's hard eviction threshold for memory.
-const MEMORY_RESERVED_BYTES: u64 = 100 << 20;
-/// And for its disk, in percent.
-const DISK_RESERVED_PERCENT: u64 = 10;
 /// Any address far away: no packet is sent to find out which of ours would be used.
 const FAR_ADDRESS: &str = "192.0.2.1:9";
 
@@ -23,6 +21,9 @@ pub struct Facts {
     pub cpus: u64,
     pub memory_bytes: u64,
     pub disk_bytes: u64,
+    /// Kept from Pods by the hard eviction thresholds.
+    pub memory_reserved_bytes: u64,
+    pub disk_reserved_bytes: u64,
     /// Page size in KiB → bytes of all pages.
     pub hugepages: BTreeMap<u64, u64>,
     /// As in `kubernetes.io/arch`.
@@ -45,7 +46,7 @@ pub struct Disk {
 
 impl Facts {
     /// Reads them. What cannot be read is empty: a node runs without a name for its hardware.
-    pub fn read() -> Facts {
+    pub fn read(root_dir: &Path, limits: &Limits) -> Facts {
         let line = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let uname = rustix::system::uname();
         let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
@@ -53,10 +54,18 @@ impl Facts {
             .lines()
             .find_map(|line| line.strip_prefix("PRETTY_NAME="))
             .map(|name| name.trim_matches('"').to_owned());
+        let memory_bytes = meminfo("MemTotal").unwrap_or(0);
+        let disk_bytes = disk_of(root_dir).map_or(0, |disk| disk.total_bytes);
+        let reserved = |signal: Signal, all: u64| {
+            let all = Amount::from_bytes(i64::try_from(all).unwrap_or(i64::MAX));
+            u64::try_from(limits.reserved(signal, all).bytes()).unwrap_or(0)
+        };
         Facts {
             cpus: online_cpus(&line("/sys/devices/system/cpu/online")).unwrap_or(1),
-            memory_bytes: meminfo("MemTotal").unwrap_or(0),
-            disk_bytes: disk().map_or(0, |disk| disk.total_bytes),
+            memory_bytes,
+            disk_bytes,
+            memory_reserved_bytes: reserved(Signal::MemoryAvailable, memory_bytes),
+            disk_reserved_bytes: reserved(Signal::NodefsAvailable, disk_bytes),
             hugepages: hugepages(),
             architecture: architecture().to_owned(),
             kernel_version: uname.release().to_string_lossy().into_owned(),
@@ -73,8 +82,8 @@ impl Facts {
 
     /// What is left for Pods.
     pub fn allocatable(&self, pods_max: u32) -> BTreeMap<String, Quantity> {
-        let disk = self.disk_bytes - self.disk_bytes * DISK_RESERVED_PERCENT / 100;
-        self.amounts(self.memory_bytes.saturating_sub(MEMORY_RESERVED_BYTES), disk, pods_max)
+        let memory = self.memory_bytes.saturating_sub(self.memory_reserved_bytes);
+        self.amounts(memory, self.disk_bytes.saturating_sub(self.disk_reserved_bytes), pods_max)
     }
 
     /// The same as numbers.
@@ -138,7 +147,21 @@ pub fn memory_available_bytes() -> Option<u64> {
 
 /// The file system of the root.
 pub fn disk() -> Option<Disk> {
-    let found = rustix::fs::statvfs("/").ok()?;
+    disk_of(Path::new("/"))
+}
+
+/// How many more processes this machine may have, and how many in all.
+pub fn processes() -> Option<(u64, u64)> {
+    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let most = number("/proc/sys/kernel/pid_max")?.min(number("/proc/sys/kernel/threads-max")?);
+    let load = fs::read_to_string("/proc/loadavg").ok()?;
+    let running: u64 = load.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()?;
+    Some((most.saturating_sub(running), most))
+}
+
+/// The file system that a folder lies on.
+pub fn disk_of(folder: &Path) -> Option<Disk> {
+    let found = rustix::fs::statvfs(folder).ok()?;
     Some(Disk {
         total_bytes: found.f_blocks * found.f_frsize,
         available_bytes: found.f_bavail * found.f_frsize,
@@ -215,19 +238,24 @@ mod tests {
             cpus: 2,
             memory_bytes: 1 << 30,
             disk_bytes: 1 << 30,
+            memory_reserved_bytes: 100 << 20,
+            disk_reserved_bytes: 1 << 29,
             hugepages: BTreeMap::from([(2048, 0), (1 << 20, 0)]),
             ..Facts::default()
         };
         let (all, free) = (facts.capacity(110), facts.allocatable(110));
         assert_eq!((all["cpu"].0.as_str(), all["memory"].0.as_str()), ("2", "1048576Ki"));
         assert_eq!(free["memory"].0, "946176Ki");
+        assert_eq!(free["ephemeral-storage"].0, "524288Ki");
         assert_eq!(free["pods"].0, "110");
         assert!(all.contains_key("hugepages-2Mi") && all.contains_key("hugepages-1Gi"));
     }
 
     #[test]
     fn this_machine_has_processors_and_memory() {
-        let facts = Facts::read();
+        let facts = Facts::read(Path::new("/"), &Limits::default());
+        assert_eq!(facts.memory_reserved_bytes, 100 << 20);
+        assert_eq!(facts.disk_reserved_bytes, facts.disk_bytes / 10);
         assert!(facts.cpus > 0 && facts.memory_bytes > 0 && !facts.kernel_version.is_empty());
     }
 }

@@ -171,6 +171,8 @@ fn base(data: &DataDir, args: &NodeArgs, node_name: String, metrics: Metrics) ->
     config.node_ip = args.node_ip;
     config.cluster_dns = file.cluster_dns;
     config.cluster_domain = file.cluster_domain.unwrap_or(config.cluster_domain);
+    config.eviction = file.eviction;
+    config.image_gc = file.image_gc;
     config.pods_max = file.max_pods.unwrap_or(config.pods_max);
     config.pod_cidr = match file.pod_cidr {
         Some(cidr) => cidr,
