@@ -58,9 +58,16 @@ impl World {
 
     /// A node that is short of one thing for ever, or of nothing.
     fn config(&self, signal: Option<&str>) -> Config {
-        let hard = signal.map(|signal| (signal.to_owned(), "4Ei".to_owned())).into_iter().collect();
         let mut config = Config::new("n1", self.folder.path().join("agent"));
-        config.eviction = Limits::parse(&Written { hard: Some(hard), ..Written::default() }).unwrap();
+        // Soft, for a hard one is kept from what Pods may ask for.
+        let table = |text: &str| signal.map(|name| (name.to_owned(), text.to_owned())).into_iter().collect();
+        let written = Written {
+            hard: Some([].into()),
+            soft: table("4Ei"),
+            soft_grace_period: table("0s"),
+            ..Written::default()
+        };
+        config.eviction = Limits::parse(&written).unwrap();
         config.manifest = Some(self.folder.path().join("manifests"));
         config.runtime = RuntimeChoice::Given(Arc::clone(&self.runtime) as Arc<dyn Runtime>);
         config.log_root = self.folder.path().join("logs");
