@@ -1,3 +1,5 @@
+//! Thresholds, ranking and reclaiming, by tables.
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
