@@ -220,7 +220,7 @@ fn malformed_requests_get_their_error_each() {
             format!("{CONFIG_MAPS}?fieldSelector=spec.nodeName%3Da"),
             "",
             String::new(),
-            "400 BadRequest: field label not supported: spec.nodeName",
+            "400 BadRequest: \"spec.nodeName\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
         ),
         (
             "GET",

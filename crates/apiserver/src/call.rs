@@ -33,7 +33,7 @@ use crate::body::{self, Body};
 use crate::error::ApiError;
 use crate::kinds::{self, Part};
 use crate::object::Object;
-use crate::options::{self, FieldValidation};
+use crate::options::{self, FieldValidation, ListOptions};
 use crate::pipeline::{Owners, Strategy, Write};
 use crate::request::{Query, Target};
 use crate::server::Inner;
@@ -141,7 +141,7 @@ impl Call {
         Ok(Stored { call: self, resource: pods, strategy, window, shape })
     }
 
-    /// 404 and 405, as upstream's routes would answer.
+    /// 404 and 405, as upstream's routes would answer: a path that no method of the resource has is none.
     fn check_route(&self, subresource: Option<&Subresource>, method: &Method) -> Result<(), ApiError> {
         let target = &self.target;
         let verbs = subresource.map_or(self.resource.verbs, |subresource| subresource.verbs);
@@ -151,19 +151,24 @@ impl Call {
         if (!target.rest.is_empty() && !is_proxy) || (!self.resource.namespaced && self.misplaced()) {
             return Err(ApiError::unknown_path());
         }
-        let known = match *method {
-            Method::GET | Method::HEAD | Method::PUT | Method::PATCH | Method::DELETE => true,
-            Method::POST => !named || subresource.is_some(),
+        let at_path: &[&str] = match (named, everywhere) {
+            (true, true) => &[],
+            (true, false) if subresource.is_some() => verbs,
+            (true, false) => &["delete", "get", "patch", "update", "watch"],
+            (false, true) => &["list", "watch"],
+            (false, false) => &["create", "deletecollection", "list", "watch"],
+        };
+        if !verbs.iter().any(|verb| at_path.contains(verb)) {
+            return Err(ApiError::unknown_path());
+        }
+        let reads = matches!(target.verb, "get" | "list" | "watch");
+        let taken = match *method {
+            Method::GET | Method::HEAD => reads,
+            Method::POST | Method::PUT | Method::PATCH | Method::DELETE => !reads,
             Method::OPTIONS => is_proxy,
             _ => false,
         };
-        if !known || !verbs.contains(&target.verb) {
-            return Err(ApiError::method_not_allowed());
-        }
-        if everywhere && !matches!(target.verb, "list" | "watch") {
-            return Err(if named { ApiError::unknown_path() } else { ApiError::method_not_allowed() });
-        }
-        if matches!(target.verb, "update" | "patch" | "delete") && !named {
+        if !taken || !verbs.contains(&target.verb) || !at_path.contains(&target.verb) {
             return Err(ApiError::method_not_allowed());
         }
         Ok(())
@@ -256,6 +261,11 @@ impl<'a> Stored<'a> {
 
     fn namespace(&self) -> &'a str {
         if self.resource.namespaced { &self.call.target.namespace } else { "" }
+    }
+
+    fn list_options(&self, watch: bool) -> Result<ListOptions, ApiError> {
+        let (query, requested) = (&self.call.query, self.call.resource);
+        ListOptions::parse(query, self.namespace(), requested, self.strategy.selectable(), watch)
     }
 
     fn write(&self, name: &'a str, part: Part, validation: FieldValidation) -> Write<'a> {

@@ -38,6 +38,7 @@ mod pretty;
 mod protobuf;
 mod request;
 mod route;
+mod selectable;
 pub mod serve;
 pub mod server;
 mod spdy;

@@ -1,6 +1,7 @@
 //! The options of requests, parsed once: of writes, of lists and watches, of deletions.
 
 use api::field::{FieldError, Path};
+use api::scheme::Resource;
 use api::{fields, label};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use patch::managed::Contention;
@@ -9,6 +10,7 @@ use store::Revision;
 use crate::error::ApiError;
 use crate::object::Object;
 use crate::request::Query;
+use crate::selectable;
 
 /// Whether a write is carried out or only tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,10 +171,11 @@ pub struct ListOptions {
 }
 
 impl ListOptions {
-    /// `selectable` are the kind's fields beside metadata.name and metadata.namespace.
+    /// `selectable` are the kind's fields beside metadata.name and metadata.namespace, as they are stored.
     pub fn parse(
         query: &Query,
         namespace: &str,
+        requested: &Resource,
         selectable: &[&str],
         watch: bool,
     ) -> Result<ListOptions, ApiError> {
@@ -181,14 +184,8 @@ impl ListOptions {
         let mut fields = fields::Selector::parse(query.get("fieldSelector").unwrap_or(""))
             .map_err(|error| ApiError::bad_request(error.to_string()))?;
         for term in &mut fields.terms {
-            // COMPAT(v1): the field's first name.
-            if term.field == "spec.host" {
-                term.field = "spec.nodeName".to_owned();
-            }
-            if !matches!(term.field.as_str(), "metadata.name" | "metadata.namespace")
-                && !selectable.contains(&term.field.as_str())
-            {
-                return Err(ApiError::bad_request(format!("field label not supported: {}", term.field)));
+            if let Some(stored) = selectable::stored_field(requested, selectable, &term.field)? {
+                term.field = stored;
             }
         }
         let version = match query.get("resourceVersion").unwrap_or("") {

@@ -28,7 +28,8 @@ pub async fn answer(
     query: &Query,
     headers: &HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
-    if !matches!(*method, Method::GET | Method::HEAD) {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    if !reads && takes_reads_only(path) {
         return Err(ApiError::method_not_allowed());
     }
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
@@ -71,6 +72,18 @@ pub async fn answer(
                 return health(server, endpoint, parts.next(), query).await;
             }
             openapi(server, path, query, headers)
+        }
+    }
+}
+
+/// Upstream has routes with a method for some paths; the handlers of all others never ask what the method is, and what is
+/// at no path is not found by any.
+fn takes_reads_only(path: &str) -> bool {
+    match path.trim_end_matches('/') {
+        "/version" | "/.well-known/openid-configuration" | "/openid/v1/jwks" | "/api" => true,
+        path => {
+            let of_a_version = path.starts_with("/api/") || path.matches('/').count() == 3;
+            of_a_version && discovery::document(path, None).is_some()
         }
     }
 }

@@ -110,12 +110,13 @@ pub fn parse(method: &Method, path: &str, query: &Query) -> Asked {
         target.rest = parts[3..].join("/");
     }
     target.verb = match *method {
+        _ if watching => "watch",
         Method::POST => "create",
         Method::PUT => "update",
         Method::PATCH => "patch",
         Method::DELETE if target.name.is_empty() => "deletecollection",
         Method::DELETE => "delete",
-        _ if watching || (target.name.is_empty() && query.flag("watch")) => "watch",
+        _ if target.name.is_empty() && query.flag("watch") => "watch",
         _ if target.name.is_empty() => "list",
         _ => "get",
     };
@@ -161,6 +162,8 @@ mod tests {
             (Method::GET, "/api/v1", "get path"),
             (Method::POST, "/healthz", "post path"),
             (Method::GET, "/api/v1/watch/namespaces/a/pods", "watch /v1 pods// a"),
+            (Method::POST, "/api/v1/watch/namespaces/a/pods", "watch /v1 pods// a"),
+            (Method::GET, "/api/v1/watch/namespaces/a/pods/b", "watch /v1 pods/b/ a"),
         ] {
             assert_eq!(target(method, url), expect, "{url}");
         }

@@ -21,7 +21,7 @@ use crate::decode::Payload;
 use crate::error::{self, ApiError};
 use crate::limits::CONFLICT_TRIES_MAX;
 use crate::object::Object;
-use crate::options::{Deletion, ListOptions, Persistence, Propagation};
+use crate::options::{Deletion, Persistence, Propagation};
 use crate::pipeline::{Outcome, mark_deleted, stored, typed};
 
 /// What is left of a deleted object.
@@ -54,8 +54,7 @@ impl Stored<'_> {
 
     pub(super) async fn delete_collection(&self, body: Bytes) -> Result<Response<Body>, ApiError> {
         let deletion = self.read_deletion(body)?;
-        let options =
-            ListOptions::parse(&self.call.query, self.namespace(), self.strategy.selectable(), false)?;
+        let options = self.list_options(false)?;
         self.fresh().await?;
         let view = self.window.list(&options.selection.prefix(), |object| options.selection.matches(object));
         for object in &view.objects {

@@ -92,8 +92,7 @@ impl Stored<'_> {
     }
 
     pub(super) async fn list(&self) -> Result<Response<Body>, ApiError> {
-        let options =
-            ListOptions::parse(&self.call.query, self.namespace(), self.strategy.selectable(), false)?;
+        let options = self.list_options(false)?;
         let selection = &options.selection;
         if let Some(token) = &options.continue_token {
             let token = Token::decode(token)?;

@@ -38,8 +38,7 @@ const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 
 impl Stored<'_> {
     pub(super) async fn watch(&self) -> Result<Response<Body>, ApiError> {
-        let namespace = self.namespace();
-        let mut options = ListOptions::parse(&self.call.query, namespace, self.strategy.selectable(), true)?;
+        let mut options = self.list_options(true)?;
         let name = self.call.target.name.as_str();
         if !name.is_empty() {
             let fields = &mut options.selection.fields;
@@ -328,5 +327,22 @@ impl Pieces {
 
     fn finish(self) -> Bytes {
         self.single.unwrap_or_else(|| self.many.freeze())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watch_without_a_time_of_its_own_lasts_half_an_hour_to_an_hour_each_another() {
+        let times: Vec<Duration> = (0..64).map(|_| timeout(None)).collect();
+        assert!(
+            times.iter().all(|time| (WATCH_TIMEOUT_MIN..WATCH_TIMEOUT_MIN * 2).contains(time)),
+            "{times:?}"
+        );
+        assert!(times.iter().any(|time| *time != times[0]), "{times:?}");
+        assert_eq!(timeout(Some(0)).max(WATCH_TIMEOUT_MIN * 2), WATCH_TIMEOUT_MIN * 2, "nought is none");
+        assert_eq!(timeout(Some(7)), Duration::from_secs(7));
     }
 }

@@ -10,11 +10,11 @@ use super::{Kind, Part, Seen, fields};
 use crate::error::ApiError;
 
 impl Kind for Namespace {
-    const SELECTABLE: &'static [&'static str] = &["status.phase", "name"];
+    const SELECTABLE: &'static [&'static str] = &["status.phase"];
 
     fn selectable(&self) -> BTreeMap<String, String> {
         let phase = self.status.as_ref().and_then(|status| status.phase.clone());
-        fields([("status.phase", phase), ("name", self.metadata.name.clone())])
+        fields([("status.phase", phase)])
     }
 
     fn default(&mut self) {

@@ -83,6 +83,41 @@ async fn precondition_that_does_not_hold_is_a_conflict() {
 }
 
 #[tokio::test]
+async fn options_of_deletions_come_from_the_body_or_the_query_and_must_go_together() {
+    let world = World::new().await;
+    let made = world.post(MAPS, json!({"metadata": {"name": "a"}})).await.json();
+    let url = format!("{MAPS}/a");
+    let invalid = |what: &str| format!("422 Invalid: DeleteOptions.meta.k8s.io \"\" is invalid: {what}");
+    let both = "propagationPolicy: Invalid value: \"Orphan\": orphanDependents and deletionPropagation cannot be both set";
+    let unknown = "propagationPolicy: Unsupported value: \"Never\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"";
+    let dry = "dryRun: Unsupported value: [\"Some\"]: supported values: \"All\"";
+    for (query, body, what) in [
+        ("?propagationPolicy=Orphan&orphanDependents=true", json!(null), both),
+        ("", json!({"propagationPolicy": "Orphan", "orphanDependents": false}), both),
+        ("?propagationPolicy=Never", json!(null), unknown),
+        ("", json!({"propagationPolicy": "Never"}), unknown),
+        ("?dryRun=Some", json!(null), dry),
+    ] {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let said = world.ask("DELETE", &format!("{url}{query}"), "application/json", body).await.said();
+        assert_eq!(said, invalid(what));
+    }
+    let stale = delete_with(&world, &url, json!({"preconditions": {"resourceVersion": "1"}})).await.said();
+    let version = made["metadata"]["resourceVersion"].as_str().unwrap();
+    assert_eq!(
+        stale,
+        format!(
+            "409 Conflict: Operation cannot be fulfilled on configmaps \"a\": Precondition failed: ResourceVersion in precondition: 1, ResourceVersion in object meta: {version}"
+        )
+    );
+    let tried = delete_with(&world, &url, json!({"dryRun": ["All"]})).await;
+    assert_eq!((tried.status.as_u16(), world.get(&url).await.status.as_u16()), (200, 200));
+    let right = json!({"preconditions": {"resourceVersion": version, "uid": made["metadata"]["uid"]}});
+    assert_eq!(delete_with(&world, &url, right).await.status, 200);
+    assert_eq!(world.get(&url).await.status, 404);
+}
+
+#[tokio::test]
 async fn propagation_stands_in_finalizers() {
     let world = World::new().await;
     for (policy, finalizer, code) in [("Foreground", "foregroundDeletion", 202), ("Orphan", "orphan", 200)] {

@@ -100,6 +100,20 @@ async fn discovery_openapi_version_health_and_metrics_answer() {
     }
     let verbose = world.get("/readyz?verbose").await;
     assert!(verbose.body.starts_with(b"[+]ping ok\n") && verbose.body.ends_with(b"readyz check passed\n"));
+    let version = world.get("/version").await.json();
+    for number in ["major", "minor"] {
+        let digits = version[number].as_str().unwrap();
+        assert!(
+            !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit()),
+            "{number}: {digits}"
+        );
+    }
+    let without = world.get("/livez?verbose&exclude=store&exclude=log").await;
+    let text = String::from_utf8(without.body.to_vec()).unwrap();
+    assert_eq!(
+        text.lines().collect::<Vec<_>>(),
+        ["[+]ping ok", "[+]log excluded: ok", "[+]store excluded: ok", "[+]windows ok", "livez check passed"]
+    );
     let metrics = String::from_utf8(world.get("/metrics").await.body.to_vec()).unwrap();
     assert!(metrics.contains("apiserver_storage_objects{resource=\"namespaces\"} 4"), "{metrics}");
 }

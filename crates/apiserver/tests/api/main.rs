@@ -3,6 +3,7 @@
 mod access;
 mod accounts;
 mod apply;
+mod daemon_sets;
 mod deletion;
 mod eviction;
 mod fairness;
@@ -14,6 +15,7 @@ mod network;
 mod objects;
 mod pods;
 mod refusals;
+mod selectors;
 mod services;
 mod store_trouble;
 mod streams;

@@ -138,7 +138,7 @@ async fn refusals_have_upstreams_reasons_and_words() {
             "/api/v1/namespaces/default/configmaps?fieldSelector=data.k%3Dv",
             json_type,
             String::new(),
-            "400 BadRequest: field label not supported: data.k",
+            "400 BadRequest: \"data.k\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
         ),
         (
             "GET",
@@ -276,4 +276,104 @@ async fn there_are_no_custom_resource_definitions() {
     let world = World::new().await;
     let list = world.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions?limit=500").await.json();
     assert_eq!((&list["kind"], &list["items"]), (&json!("CustomResourceDefinitionList"), &json!([])));
+}
+
+/// What upstream's routes answer: 404 where there is none, 405 where there is one for other methods.
+#[tokio::test]
+async fn path_that_is_none_is_404_for_every_method_and_one_without_the_method_405() {
+    let world = World::new().await;
+    world.post(MAPS, json!({"metadata": {"name": "a"}})).await;
+    let pod = "/api/v1/namespaces/default/pods/p";
+    let map = format!("{MAPS}/a");
+    let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    for (methods, url, code) in [
+        // No resources: what is at no path; routes by method; handlers that never ask for the method.
+        ("GET POST PUT DELETE", "/nowhere", 404),
+        ("GET POST", "/apis/none", 404),
+        ("GET PUT", "/apis/apps/v9", 404),
+        ("GET POST", "/healthz/none", 404),
+        ("POST DELETE", "/openapi/v9", 404),
+        ("POST PUT PATCH DELETE", "/version", 405),
+        ("POST", "/api", 405),
+        ("POST", "/api/v1", 405),
+        ("DELETE", "/apis/apps/v1", 405),
+        ("POST", "/openid/v1/jwks", 405),
+        ("POST", "/.well-known/openid-configuration", 405),
+        ("HEAD", "/version", 200),
+        ("GET POST PUT", "/healthz", 200),
+        ("POST", "/readyz", 200),
+        ("POST", "/metrics", 200),
+        ("POST", "/apis", 200),
+        ("POST", "/apis/apps", 200),
+        ("POST", "/openapi/v3", 200),
+        ("POST", "/", 200),
+        // Resources.
+        ("HEAD", &map, 200),
+        ("GET POST PUT DELETE", "/api/v1/widgets", 404),
+        ("GET POST", "/apis/none/v1/widgets", 404),
+        ("GET POST PUT", &format!("{map}/scale"), 404),
+        ("GET POST PUT DELETE", "/api/v1/configmaps/a", 404),
+        ("POST PUT PATCH DELETE", "/api/v1/configmaps", 405),
+        ("POST", &map, 405),
+        ("PUT PATCH", MAPS, 405),
+        ("PUT PATCH DELETE", "/api/v1/namespaces", 405),
+        ("GET POST", "/api/v1/namespaces/default/nodes", 404),
+        ("GET PUT DELETE", reviews, 405),
+        ("GET POST", &format!("{reviews}/x"), 404),
+        ("GET POST", "/api/v1/bindings", 404),
+        ("GET", "/api/v1/namespaces/default/bindings", 405),
+        ("GET POST", "/api/v1/namespaces/default/bindings/p", 404),
+        ("POST DELETE", &format!("{pod}/status"), 405),
+        ("GET PUT PATCH", &format!("{pod}/binding"), 405),
+        ("POST PUT", &format!("{pod}/log"), 405),
+        ("GET", &format!("{pod}/status/x"), 404),
+        ("POST PUT DELETE", "/api/v1/watch/namespaces/default/configmaps", 405),
+        ("DELETE", "/api/v1/watch/namespaces/default/configmaps/a", 405),
+    ] {
+        for method in methods.split(' ') {
+            let answer = world.ask(method, url, "application/json", "{}").await;
+            assert_eq!(answer.status, code, "{method} {url}");
+            match code {
+                404 => assert_eq!(
+                    answer.said(),
+                    "404 NotFound: the server could not find the requested resource",
+                    "{method} {url}"
+                ),
+                405 => assert_eq!(
+                    answer.said(),
+                    "405 MethodNotAllowed: the server does not allow this method on the requested resource",
+                    "{method} {url}"
+                ),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(world.get(&map).await.status, 200, "nothing was deleted");
+}
+
+#[tokio::test]
+async fn patch_of_what_is_not_there_and_options_of_other_verbs_are_refused() {
+    let world = World::new().await;
+    assert_eq!(
+        world.merge(&format!("{MAPS}/x"), json!({"data": {}})).await.said(),
+        "404 NotFound: configmaps \"x\" not found"
+    );
+    let url = format!("{MAPS}/x?force=true");
+    assert_eq!(
+        world.merge(&url, json!({"data": {}})).await.said(),
+        "422 Invalid: PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch"
+    );
+    for (query, what) in [
+        (
+            &"fieldValidation=Maybe".to_owned(),
+            "fieldValidation: Unsupported value: \"Maybe\": supported values: \"Ignore\", \"Warn\", \"Strict\"",
+        ),
+        (
+            &format!("fieldManager={}", "m".repeat(129)),
+            "fieldManager: Too long: may not be more than 128 bytes",
+        ),
+    ] {
+        let said = world.put(&format!("{MAPS}/x?{query}"), json!({"metadata": {"name": "x"}})).await.said();
+        assert_eq!(said, format!("422 Invalid: UpdateOptions.meta.k8s.io \"\" is invalid: {what}"));
+    }
 }

@@ -253,7 +253,7 @@ async fn options_of_watches_that_do_not_go_together_are_refused() {
                 "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided",
             ),
         ),
-        ("fieldSelector=data.k%3Dv", "400 BadRequest: field label not supported: data.k".to_owned()),
+        ("fieldSelector=data.k%3Dv", "400 BadRequest: \"data.k\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"".to_owned()),
     ] {
         assert_eq!(world.get(&format!("{MAPS}?watch=1&{query}")).await.said(), expect, "{query}");
     }
@@ -342,6 +342,42 @@ async fn bookmarks_have_the_form_of_the_watch() {
         let changed = watch.next().await.unwrap();
         assert_eq!((&changed["type"], &changed["object"]["kind"]), (&json!("MODIFIED"), &json!(kind)));
     }
+}
+
+#[tokio::test]
+async fn deleted_object_has_the_revision_of_its_deletion() {
+    let world = World::new().await;
+    let made = map(&world, "a", json!({})).await;
+    let version = |object: &Value| object["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let url = format!("{MAPS}?watch=1&resourceVersion={}", version(&made));
+    let mut watch = Watch::accepting(&world, &url, "application/json;stream=watch").await;
+    world.delete(&format!("{MAPS}/a")).await;
+    let deleted = watch.next().await.unwrap();
+    assert_eq!(
+        (brief(&deleted), &deleted["object"]["metadata"]["uid"]),
+        ("DELETED a".to_owned(), &made["metadata"]["uid"])
+    );
+    // A watch that begins there is told of nothing but what comes after.
+    let mut later =
+        Watch::open(&world, &format!("{MAPS}?watch=1&resourceVersion={}", version(&deleted["object"]))).await;
+    map(&world, "b", json!({})).await;
+    assert_eq!(later.brief().await, "ADDED b");
+}
+
+#[tokio::test]
+async fn bookmark_comes_before_the_time_of_a_watch_is_over() {
+    let world = World::new().await;
+    let made = map(&world, "a", json!({})).await;
+    let version = made["metadata"]["resourceVersion"].as_str().unwrap();
+    // Two seconds before the end: here at once.
+    let url = format!("{MAPS}?watch=1&resourceVersion={version}&allowWatchBookmarks=true&timeoutSeconds=1");
+    let mut watch = Watch::open(&world, &url).await;
+    let bookmark = watch.next().await.unwrap();
+    let metadata = bookmark["object"]["metadata"].as_object().unwrap();
+    assert_eq!((&bookmark["type"], metadata.len()), (&json!("BOOKMARK"), 1));
+    let told: u64 = metadata["resourceVersion"].as_str().unwrap().parse().unwrap();
+    assert!(told >= version.parse().unwrap(), "{told}");
+    assert_eq!(watch.brief().await, "end");
 }
 
 #[tokio::test]

@@ -62,6 +62,8 @@ fn every_rule_names_its_field() {
     let table: Vec<Row<'_>> = vec![
         (vec![("/metadata/name", json!("Bad"))], vec!["metadata.name Invalid"]),
         (vec![("/metadata/name", json!(null))], vec!["metadata.name Required"]),
+        (vec![("/metadata/name", json!("a".repeat(253)))], vec![]),
+        (vec![("/metadata/name", json!("a".repeat(254)))], vec!["metadata.name Invalid"]),
         (vec![("/metadata/namespace", json!(null))], vec!["metadata.namespace Required"]),
         (
             vec![("/spec/selector/matchExpressions", term("In", json!([])))],
@@ -162,6 +164,33 @@ fn every_rule_names_its_field() {
     for (edits, expect) in table {
         assert_eq!(told(&create(&edits)), expect, "{edits:?}");
     }
+}
+
+#[test]
+fn rolling_update_needs_its_block_and_under_on_delete_it_is_ignored() {
+    let mut object = edited(&[]).0;
+    let strategy = |value: Value| serde_json::from_value(value).unwrap();
+    // Defaults fill it in: only who leaves them out meets this.
+    object.spec.as_mut().unwrap().update_strategy = strategy(json!({"type": "RollingUpdate"}));
+    let errors = daemon_set_create(&object, SelectorPresence::Present);
+    assert_eq!(told(&errors), ["spec.updateStrategy.rollingUpdate Required"]);
+    let both = json!({"type": "OnDelete", "rollingUpdate": {"maxUnavailable": 3, "maxSurge": 2}});
+    object.spec.as_mut().unwrap().update_strategy = strategy(both.clone());
+    assert_eq!(daemon_set_create(&object, SelectorPresence::Present), []);
+    default::daemon_set(&mut object);
+    assert_eq!(
+        serde_json::to_value(&object.spec.unwrap().update_strategy).unwrap(),
+        both,
+        "and kept as it is"
+    );
+}
+
+#[test]
+fn update_tells_each_error_once() {
+    let (new, presence) = edited(&[("/spec/minReadySeconds", json!(-1)), ("/metadata/name", json!("Bad"))]);
+    let (old, _) = edited(&[("/metadata/name", json!("Bad"))]);
+    let errors = daemon_set_update(&new, &old, presence, SelectorChange::Refused);
+    assert_eq!(told(&errors), ["spec.minReadySeconds Invalid"]);
 }
 
 #[test]
