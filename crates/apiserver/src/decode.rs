@@ -8,6 +8,7 @@ pub mod configuration;
 pub mod depth;
 mod duplicates;
 mod mismatch;
+pub mod patched;
 pub mod syntax;
 
 use api::scheme::Resource;
@@ -19,6 +20,7 @@ use serde_json::Value;
 use crate::error::ApiError;
 use crate::options::FieldValidation;
 use crate::protobuf;
+use patched::Patched;
 
 /// What bodies of objects may be.
 pub const BODY_TYPES: &[&str] = &["application/json", "application/yaml", protobuf::MEDIA_TYPE];
@@ -28,6 +30,7 @@ pub const BODY_TYPES: &[&str] = &["application/json", "application/yaml", protob
 pub enum Payload {
     Json(Bytes),
     Value(Value),
+    Patched(Patched),
 }
 
 /// What kind a body says that it is.
@@ -64,7 +67,7 @@ impl Payload {
         match self {
             Payload::Json(bytes) => serde_json::from_slice(bytes)
                 .map_err(|error| unrecognized(kind, &no_type_meta(&error, bytes), bytes)),
-            Payload::Value(value) => TypeMeta::deserialize(value)
+            Payload::Value(value) | Payload::Patched(Patched { value, .. }) => TypeMeta::deserialize(value)
                 .map_err(|error| unrecognized(kind, &format!("json parse error: {error}"), b"")),
         }
     }
@@ -74,7 +77,23 @@ impl Payload {
             Payload::Json(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
                 unrecognized(kind, &format!("json parse error: {}", syntax::told(&error, &bytes)), &bytes)
             }),
-            Payload::Value(value) => Ok(value),
+            Payload::Value(value) | Payload::Patched(Patched { value, .. }) => Ok(value),
+        }
+    }
+
+    /// The same with another value, as of another version; nothing that was read from JSON.
+    pub fn with(self, kind: &str, change: impl FnOnce(Value) -> Value) -> Result<Payload, ApiError> {
+        Ok(match self {
+            Payload::Patched(patched) => Payload::Patched(patched.with(change)),
+            other => Payload::Value(change(other.into_value(kind)?)),
+        })
+    }
+
+    /// Refuses what cannot be read as an object of the kind: a body as such, a patch for what it came to.
+    fn refused(&self, resource: &Resource, why: &str) -> ApiError {
+        match self {
+            Payload::Json(_) | Payload::Value(_) => not_handled(resource.kind, resource, why),
+            Payload::Patched(patched) => patched.refused(why),
         }
     }
 
@@ -161,13 +180,17 @@ pub fn decode<T: serde::de::DeserializeOwned>(
             decoded.and_then(|object| deserializer.end().map(|()| object))
         }
         Payload::Value(value) => ignored(value, &mut found),
+        Payload::Patched(patched) => {
+            found.clone_from(&patched.repeated);
+            ignored(&patched.value, &mut found)
+        }
     };
     let object = match decoded {
         Ok(object) => object,
         Err(error) => {
             // A body of another kind has other fields, too: what kind it is says more.
             payload.expect_kind(resource)?;
-            return Err(not_handled(resource.kind, resource, &mistyped(payload, resource, &error)));
+            return Err(payload.refused(resource, &mistyped(payload, resource, &error)));
         }
     };
     if validation == FieldValidation::Ignore {
@@ -181,7 +204,7 @@ pub fn decode<T: serde::de::DeserializeOwned>(
     }
     if validation == FieldValidation::Strict {
         let text = format!("strict decoding error: {}", found.join(", "));
-        return Err(not_handled(resource.kind, resource, &text));
+        return Err(payload.refused(resource, &text));
     }
     found.into_iter().for_each(warn);
     Ok(object)
@@ -191,7 +214,7 @@ pub fn decode<T: serde::de::DeserializeOwned>(
 fn mistyped(payload: &Payload, resource: &Resource, error: &serde_json::Error) -> String {
     let parsed;
     let body = match payload {
-        Payload::Value(value) => Some(value),
+        Payload::Value(value) | Payload::Patched(Patched { value, .. }) => Some(value),
         Payload::Json(bytes) => {
             parsed = depth::outline(bytes);
             parsed.as_ref()
@@ -200,7 +223,7 @@ fn mistyped(payload: &Payload, resource: &Resource, error: &serde_json::Error) -
     let told = body.and_then(|body| mismatch::told(resource.definition, body));
     told.unwrap_or_else(|| match payload {
         Payload::Json(bytes) => syntax::told(error, bytes),
-        Payload::Value(_) => format!("json: {error}"),
+        Payload::Value(_) | Payload::Patched(_) => format!("json: {error}"),
     })
 }
 

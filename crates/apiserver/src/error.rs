@@ -278,7 +278,7 @@ impl ApiError {
         );
         refusal.details = Some(Box::new(StatusDetails {
             group: (!group.is_empty()).then(|| group.to_owned()),
-            kind: Some(kind.to_owned()),
+            kind: (!kind.is_empty()).then(|| kind.to_owned()),
             name: (!name.is_empty()).then(|| name.to_owned()),
             ..StatusDetails::default()
         }));

@@ -65,6 +65,7 @@ impl Seen<'_> {
         }
         match self.payload {
             Payload::Value(value) => SelectorPresence::of(value),
+            Payload::Patched(patched) => SelectorPresence::of(patched.value()),
             Payload::Json(json) => {
                 let probe = serde_json::from_slice::<Probe>(json).ok();
                 let found = probe.and_then(|probe| probe.spec).and_then(|spec| spec.selector).is_some();

@@ -24,7 +24,7 @@ const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const ROOT_CA: &str = "kube-root-ca.crt";
 const FILE_MODE: i32 = 0o644;
 /// Deprecated upstream, and still kept: the account's pods may name its own secrets only.
-const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
+pub const ENFORCE_MOUNTABLE_SECRETS: &str = "kubernetes.io/enforce-mountable-secrets";
 
 pub fn admit(pod: &mut Pod, admission: &Admission<'_>) -> Result<(), ApiError> {
     let name = pod.metadata.name.clone().unwrap_or_default();
@@ -140,7 +140,7 @@ fn token_volume(name: String) -> Volume {
 /// An account that says so lets its pods name no secrets but its own.
 fn check_secrets(spec: &PodSpec, account: &str, known: &ServiceAccount) -> Result<(), String> {
     let annotations = known.metadata.annotations.as_ref();
-    if annotations.and_then(|all| all.get(ENFORCE)).is_none_or(|value| value != "true") {
+    if annotations.and_then(|all| all.get(ENFORCE_MOUNTABLE_SECRETS)).is_none_or(|value| value != "true") {
         return Ok(());
     }
     let own = |name: &str| known.secrets.iter().flatten().any(|secret| secret.name.as_deref() == Some(name));

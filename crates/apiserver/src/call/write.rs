@@ -12,6 +12,7 @@ use store::{Expect, Revision};
 use super::{Committed, Stored};
 use crate::admission::service_account;
 use crate::body::Body;
+use crate::decode::patched::{self, Patched};
 use crate::decode::{Payload, syntax};
 use crate::error::ApiError;
 use crate::kinds::Part;
@@ -151,9 +152,11 @@ impl Stored<'_> {
             .map_err(|text| ApiError::bad_request(format!("error decoding patch: {text}")))?;
         let name = self.call.target.name.as_str();
         let mut validation = options.field_validation;
+        let repeated = patched::repeated(&body, validation);
+        let document = Arc::new(document);
         for _ in 0..CONFLICT_TRIES_MAX {
             let current = self.current(name).await?;
-            let payload = self.patched(&current, kind, &document)?;
+            let payload = self.patched(&current, kind, &document, &repeated)?;
             let write = self.write(name, part, validation);
             let outcome =
                 self.strategy.update(&write, &current, &payload, &mut |text| self.call.warn(text))?;
@@ -166,7 +169,13 @@ impl Stored<'_> {
     }
 
     /// The whole object that a patch makes, as stored.
-    fn patched(&self, current: &Object, kind: PatchKind, document: &Value) -> Result<Payload, ApiError> {
+    fn patched(
+        &self,
+        current: &Object,
+        kind: PatchKind,
+        document: &Arc<Value>,
+        repeated: &[String],
+    ) -> Result<Payload, ApiError> {
         // Most patches do not speak of managedFields, which then need not be read.
         let json = if speaks_of_managers(kind, document) { current.json() } else { current.bare() };
         let value: Value =
@@ -179,7 +188,8 @@ impl Stored<'_> {
                 PatchErrorClass::TooLarge => ApiError::too_large(error),
             },
         )?;
-        let payload = Payload::Value(patched);
+        let strategic = (kind == PatchKind::Strategic).then(|| Arc::clone(document));
+        let payload = Payload::Patched(Patched::new(patched, strategic, repeated.to_vec()));
         payload.expect_kind(self.call.resource)?;
         self.to_storage(payload)
     }
@@ -221,8 +231,7 @@ impl Stored<'_> {
         if self.call.resource.stored_as.is_none() {
             return Ok(payload);
         }
-        let value = payload.into_value(self.call.resource.kind)?;
-        Ok(Payload::Value(legacy::to_storage(self.call.resource, value)))
+        payload.with(self.call.resource.kind, |value| legacy::to_storage(self.call.resource, value))
     }
 }
 

@@ -105,6 +105,28 @@ async fn account_that_enforces_it_lets_its_pods_name_its_own_secrets_only() {
 }
 
 #[tokio::test]
+async fn secrets_of_an_account_are_kept_by_name_and_its_old_annotation_is_warned_of_once() {
+    let world = World::new().await;
+    let secrets = json!([{"name": "own", "namespace": "other", "kind": "Secret", "uid": "u"}]);
+    let account = json!({"metadata": {"name": "robot"}, "secrets": secrets});
+    let made = world.post(ACCOUNTS, account).await;
+    assert_eq!((&made.json()["secrets"], made.warnings().len()), (&json!([{"name": "own"}]), 0));
+    let url = format!("{ACCOUNTS}/robot");
+    let annotations = json!({"kubernetes.io/enforce-mountable-secrets": "true"});
+    let marked =
+        world.merge(&url, json!({"metadata": {"annotations": annotations}, "secrets": secrets})).await;
+    assert_eq!(marked.json()["secrets"], json!([{"name": "own"}]));
+    assert_eq!(
+        marked.warnings(),
+        [
+            "299 - \"metadata.annotations[kubernetes.io/enforce-mountable-secrets]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets\""
+        ]
+    );
+    let again = world.merge(&url, json!({"metadata": {"labels": {"a": "b"}}})).await;
+    assert_eq!((again.status.as_u16(), again.warnings()), (200, Vec::new()));
+}
+
+#[tokio::test]
 async fn mirror_pods_have_no_account_and_name_nothing_of_one() {
     let world = World::new().await;
     let mirror = |more: Value| {

@@ -153,6 +153,56 @@ async fn unknown_and_duplicate_fields_are_told_refused_or_ignored_as_asked() {
 }
 
 #[tokio::test]
+async fn patch_to_what_the_kind_does_not_have_is_refused_as_a_patch_told_or_ignored_as_asked() {
+    let (world, made) = with_map(json!({"k": "1"})).await;
+    let merge = "application/merge-patch+json";
+    let strategic = "application/strategic-merge-patch+json";
+    let operations = "application/json-patch+json";
+    let send = async |mode: &str, content_type: &str, body: &str| {
+        world.ask("PATCH", &format!("{MAPS}/a?fieldValidation={mode}"), content_type, body.to_owned()).await
+    };
+    let unknown = r#"{"dat":{"a":"b"},"data":{"x":"1","x":"1"}}"#;
+    let added = r#"[{"op":"add","path":"/dat","value":{"a":"b"}}]"#;
+    let both = "strict decoding error: duplicate field \"data.x\", unknown field \"dat\"";
+    for (content_type, body, begins, ends) in [
+        (merge, unknown, "patch: Invalid value: \"{\\\"apiVersion\\\":\\\"v1\\\",", both),
+        (strategic, unknown, "patch: Invalid value: \"map[dat:map[a:b] data:map[x:1]]\": ", both),
+        (
+            operations,
+            added,
+            "patch: Invalid value: \"{\\\"apiVersion\\\":",
+            "strict decoding error: unknown field \"dat\"",
+        ),
+    ] {
+        let refused = send("Strict", content_type, body).await;
+        let said = refused.said();
+        assert!(said.starts_with(&format!("422 Invalid:  \"\" is invalid: {begins}")), "{said}");
+        assert!(said.ends_with(ends), "{said}");
+        let details = refused.json()["details"].clone();
+        assert_eq!(
+            (&details["causes"][0]["field"], &details["causes"][0]["reason"], details.get("kind")),
+            (&json!("patch"), &json!("FieldValueInvalid"), None)
+        );
+        let told = send("Warn&dryRun=All", content_type, body).await;
+        assert_eq!((told.status.as_u16(), told.warnings().len()), (200, ends.matches(" field ").count()));
+        let ignored = send("Ignore&dryRun=All", content_type, body).await;
+        assert_eq!((ignored.status.as_u16(), ignored.warnings().len()), (200, 0));
+    }
+    // Of the wrong type, whatever is asked.
+    for content_type in [merge, strategic] {
+        let said = send("Ignore", content_type, r#"{"data":{"k":1}}"#).await.said();
+        assert!(said.starts_with("422 Invalid:  \"\" is invalid: patch: Invalid value: "), "{said}");
+        assert!(
+            said.ends_with(
+                "json: cannot unmarshal number into Go struct field ConfigMap.data of type string"
+            ),
+            "{said}"
+        );
+    }
+    assert_eq!(world.get(&format!("{MAPS}/a")).await.json(), made);
+}
+
+#[tokio::test]
 async fn status_update_leaves_the_spec_and_the_spec_update_leaves_the_status() {
     let world = World::new().await;
     let url = "/apis/apps/v1/namespaces/default/daemonsets";
