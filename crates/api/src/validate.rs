@@ -18,6 +18,7 @@ mod daemon_set;
 mod disruption;
 mod endpoints;
 mod ephemeral;
+mod event;
 mod handler;
 mod metadata;
 mod node;
@@ -55,6 +56,7 @@ pub use disruption::{
 };
 pub use endpoints::{endpoint_slice_create, endpoint_slice_update, endpoints_create, endpoints_update};
 pub use ephemeral::pod_ephemeral_containers_update;
+pub use event::{EventVersion, event_create, event_update};
 pub use metadata::{NameSyntax, Scope, object_meta_create, object_meta_update};
 pub use node::{
     namespace_create, namespace_finalize_update, namespace_status_update, namespace_update, node_create,
@@ -64,8 +66,8 @@ pub use pod::{pod_create, pod_template_spec};
 pub use pod_template::{pod_template_create, pod_template_update};
 pub use pod_update::{pod_status_update, pod_update};
 pub use records::{
-    controller_revision_create, controller_revision_update, event_create, event_update, lease_create,
-    lease_update, priority_class_create, priority_class_update,
+    controller_revision_create, controller_revision_update, lease_create, lease_update,
+    priority_class_create, priority_class_update,
 };
 pub use runtime_class::{runtime_class_create, runtime_class_update};
 pub use selector::{SelectorValues, label_selector};

@@ -1,7 +1,11 @@
-//! What is legal in a Pod and most likely a mistake: texts for Warning headers.
+//! What is legal and most likely a mistake: texts for Warning headers. Here of Pods; other kinds have a file each.
 //!
 //! Asked after validation, when a Pod, a Pod template or a DaemonSet's template is written. Upstream:
 //! `pkg/api/pod/warnings.go`, `pkg/api/node/util.go`. Paths and words are upstream's.
+
+mod address;
+mod node;
+mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +20,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::field::Path;
 use crate::names;
 use crate::quantity::Quantity;
+
+pub use node::{of_node, of_runtime_class};
+pub use service::{of_endpoints, of_service};
 
 /// Labels of nodes that have other names now.
 const OLD_NODE_LABELS: [(&str, &str); 5] = [

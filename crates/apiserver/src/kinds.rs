@@ -79,12 +79,21 @@ impl Seen<'_> {
     }
 }
 
+/// From when on an object is kept, where it is kept for a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgesFrom {
+    Creation,
+    LastWrite,
+}
+
 /// A served, stored kind.
 pub trait Kind:
     Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync + 'static
 {
     /// Fields of field selectors beside metadata.name and metadata.namespace.
     const SELECTABLE: &'static [&'static str] = &[];
+
+    const AGES_FROM: AgesFrom = AgesFrom::Creation;
 
     /// Their values.
     fn selectable(&self) -> BTreeMap<String, String> {

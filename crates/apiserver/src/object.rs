@@ -12,6 +12,7 @@ use std::io::Write as _;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use k8s_openapi::Metadata;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
@@ -24,6 +25,9 @@ use header::Parts;
 const REVISION_FIELD: &str = "\"resourceVersion\":\"";
 /// The beginning of the managers' field, which ends in a comma.
 const MANAGED_FIELD: &str = "\"managedFields\":";
+
+/// The revision of an object that a dry run made, which has none to show.
+pub const NEVER_STORED: Revision = Revision(0);
 
 /// Stored bytes that are none of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -132,6 +136,10 @@ impl Object {
     /// Appends the JSON, with `instead` in the place of `opening` if it begins so.
     pub fn write_json_with(&self, opening: &[u8], instead: &[u8], out: &mut Vec<u8>) {
         let (before, after) = self.halves();
+        let (before, after) = match self.revision {
+            NEVER_STORED => without_revision(before, after),
+            _ => (before, after),
+        };
         match before.strip_prefix(opening) {
             Some(rest) => {
                 out.extend_from_slice(instead);
@@ -139,8 +147,10 @@ impl Object {
             }
             None => out.extend_from_slice(before),
         }
-        // Vec's Write does not fail.
-        let _ = write!(out, "{}", self.revision.0);
+        if self.revision != NEVER_STORED {
+            // Vec's Write does not fail.
+            let _ = write!(out, "{}", self.revision.0);
+        }
         out.extend_from_slice(after);
     }
 
@@ -197,6 +207,16 @@ impl Object {
     }
 }
 
+/// The JSON before and after the field of the revision; a comma goes with the field.
+fn without_revision<'a>(before: &'a [u8], after: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+    let before = before.strip_suffix(REVISION_FIELD.as_bytes()).unwrap_or(before);
+    let after = after.strip_prefix(b"\"").unwrap_or(after);
+    match after.strip_prefix(b",") {
+        Some(after) => (before, after),
+        None => (before.strip_suffix(b",").unwrap_or(before), after),
+    }
+}
+
 /// A mark for the place of the revision that no client can guess.
 fn mark() -> &'static str {
     static MARK: OnceLock<String> = OnceLock::new();
@@ -211,20 +231,28 @@ pub enum EncodeError {
     TooLarge,
 }
 
-/// The bytes to store for an object; `managed` is the JSON of its managedFields, or empty.
-pub fn encode<T>(
-    mut object: T,
-    fields: &BTreeMap<String, String>,
-    references: &[String],
-    managed: &[u8],
-) -> Result<Bytes, EncodeError>
+/// What is stored of an object beside itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Beside<'a> {
+    pub fields: &'a BTreeMap<String, String>,
+    pub references: &'a [String],
+    /// The JSON of managedFields, or empty.
+    pub managed: &'a [u8],
+    /// From when on it is kept; its creation, if nothing.
+    pub since: Option<Timestamp>,
+}
+
+/// The bytes to store for an object.
+pub fn encode<T>(mut object: T, beside: Beside<'_>) -> Result<Bytes, EncodeError>
 where
     T: Serialize + Metadata<Ty = ObjectMeta>,
 {
+    let Beside { fields, references, managed, since } = beside;
     object.metadata_mut().resource_version = Some(mark().to_owned());
     object.metadata_mut().managed_fields = None;
     let json = serde_json::to_vec(&object).map_err(EncodeError::Json)?;
     let meta = object.metadata();
+    let since = since.or(meta.creation_timestamp.as_ref().map(|time| time.0));
     let at = memchr::memmem::find(&json, mark().as_bytes()).unwrap_or(json.len());
     let before_field = at.saturating_sub(REVISION_FIELD.len());
     let managed_bytes = if managed.is_empty() { 0 } else { MANAGED_FIELD.len() + managed.len() + 1 };
@@ -235,7 +263,7 @@ where
         labels: meta.labels.as_ref(),
         fields,
         references,
-        created_seconds: meta.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
+        since_seconds: since.map_or(0, Timestamp::as_second),
         deleting: meta.deletion_timestamp.is_some(),
         revision_at: at + managed_bytes,
         managed_bytes,
@@ -260,13 +288,34 @@ mod tests {
     use super::*;
     use k8s_openapi::api::core::v1::ConfigMap;
 
+    fn beside<'a>(fields: &'a BTreeMap<String, String>, managed: &'a [u8]) -> Beside<'a> {
+        Beside { fields, references: &[], managed, since: None }
+    }
+
+    #[test]
+    fn what_a_dry_run_made_has_no_revision_whatever_stands_around_it() {
+        let mut object = ConfigMap::default();
+        let shown = |object: &ConfigMap, managed: &[u8]| {
+            let stored = encode(object.clone(), beside(&BTreeMap::new(), managed)).unwrap();
+            let read = Object::from_stored("ns/a".into(), NEVER_STORED, stored).unwrap();
+            String::from_utf8(read.json().to_vec()).unwrap()
+        };
+        let head = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":"#;
+        assert_eq!(shown(&object, b""), format!("{head}{{}}}}"));
+        object.metadata.uid = Some("u".to_owned());
+        assert_eq!(shown(&object, b""), format!(r#"{head}{{"uid":"u"}}}}"#));
+        assert_eq!(shown(&object, b"[]"), format!(r#"{head}{{"managedFields":[],"uid":"u"}}}}"#));
+        object.metadata = ObjectMeta { name: Some("a".to_owned()), ..ObjectMeta::default() };
+        assert_eq!(shown(&object, b""), format!(r#"{head}{{"name":"a"}}}}"#));
+    }
+
     #[test]
     fn revision_is_spliced_at_its_place_whatever_the_annotations_say() {
         let mut object = ConfigMap::default();
         object.metadata.name = Some("a".to_owned());
         object.metadata.annotations =
             Some([("resourceVersion".to_owned(), "\"resourceVersion\":\"\"".to_owned())].into());
-        let stored = encode(object, &BTreeMap::new(), &[], b"").unwrap();
+        let stored = encode(object, beside(&BTreeMap::new(), b"")).unwrap();
         let read = Object::from_stored("ns/a".into(), Revision(42), stored).unwrap();
         let value: ConfigMap = serde_json::from_slice(&read.json()).unwrap();
         assert_eq!(value.metadata.resource_version.as_deref(), Some("42"));
@@ -283,7 +332,7 @@ mod tests {
         let mut object = ConfigMap::default();
         object.metadata.name = Some("a".to_owned());
         let managed = br#"[{"manager":"m","operation":"Update"}]"#;
-        let stored = encode(object.clone(), &BTreeMap::new(), &[], managed).unwrap();
+        let stored = encode(object.clone(), beside(&BTreeMap::new(), managed)).unwrap();
         let read = Object::from_stored("ns/a".into(), Revision(42), stored).unwrap();
         assert_eq!(read.managed(), managed);
         let whole: ConfigMap = serde_json::from_slice(&read.json()).unwrap();
@@ -291,7 +340,7 @@ mod tests {
         let bare: ConfigMap = serde_json::from_slice(&read.bare()).unwrap();
         assert_eq!(bare.metadata.managed_fields, None);
         assert_eq!(bare.metadata.resource_version.as_deref(), Some("42"));
-        let stored = encode(object, &BTreeMap::new(), &[], b"").unwrap();
+        let stored = encode(object, beside(&BTreeMap::new(), b"")).unwrap();
         let read = Object::from_stored("ns/a".into(), Revision(42), stored).unwrap();
         assert!(read.managed().is_empty());
         assert_eq!(read.bare(), read.json());
@@ -312,7 +361,7 @@ mod tests {
                 labels: None,
                 fields: &fields,
                 references: &[],
-                created_seconds: 0,
+                since_seconds: 0,
                 deleting: false,
                 revision_at,
                 managed_bytes,

@@ -18,9 +18,9 @@ use crate::access::restriction::Restricted;
 use crate::admission::Admission;
 use crate::decode::{Payload, decode};
 use crate::error::ApiError;
-use crate::kinds::{Kind, Part, Seen};
+use crate::kinds::{AgesFrom, Kind, Part, Seen};
 use crate::legacy;
-use crate::object::{Object, encode};
+use crate::object::{Beside, Object, encode};
 use crate::options::FieldValidation;
 
 pub use metadata::generate_name;
@@ -142,7 +142,12 @@ pub trait Strategy: Send + Sync {
     ) -> Result<Outcome, ApiError>;
 
     /// Changes only metadata, without admission or validation: for deletion. The generation counts it.
-    fn edit_metadata(&self, current: &Object, edit: &dyn Fn(&mut ObjectMeta)) -> Result<Outcome, ApiError>;
+    fn edit_metadata(
+        &self,
+        current: &Object,
+        now: Timestamp,
+        edit: &dyn Fn(&mut ObjectMeta),
+    ) -> Result<Outcome, ApiError>;
 
     /// The seconds that the kind grants an object to end in; nothing for kinds that end at once.
     fn grace_seconds(&self, current: &Object, asked: Option<i64>) -> Result<Option<i64>, ApiError>;
@@ -172,11 +177,12 @@ pub fn typed<T: serde::de::DeserializeOwned>(object: &Object) -> Result<T, ApiEr
     })
 }
 
-/// The bytes to store for an object, with the JSON of its managedFields.
-pub fn stored<T: Kind>(object: T, managed: &[u8]) -> Result<Bytes, ApiError> {
-    let fields = object.selectable();
-    let references = object.references();
-    encode(object, &fields, &references, managed).map_err(|error| {
+/// The bytes to store for an object that is written now, with the JSON of its managedFields.
+pub fn stored<T: Kind>(object: T, managed: &[u8], now: Timestamp) -> Result<Bytes, ApiError> {
+    let (fields, references) = (object.selectable(), object.references());
+    let since = (T::AGES_FROM == AgesFrom::LastWrite).then_some(now);
+    let beside = Beside { fields: &fields, references: &references, managed, since };
+    encode(object, beside).map_err(|error| {
         tracing::error!(%error, "an object cannot be encoded");
         ApiError::internal("the object cannot be encoded")
     })
@@ -211,7 +217,7 @@ impl<T: Kind> Strategy for Of<T> {
         let seen = Seen { requested: write.requested, payload: body };
         write.refuse(&name, &object.validate_create(&seen))?;
         object.warnings(None).into_iter().for_each(&mut *warn);
-        Ok(Draft { name, generated, bytes: stored(object, &managed)? })
+        Ok(Draft { name, generated, bytes: stored(object, &managed, write.now)? })
     }
 
     fn update(
@@ -243,10 +249,16 @@ impl<T: Kind> Strategy for Of<T> {
         if object == old && managed.as_ref().is_none_or(|managed| managed.same_owners) {
             return Ok(Outcome::Same);
         }
-        Ok(Outcome::Put(stored(object, managed.as_ref().map_or(current.managed(), |managed| &managed.json))?))
+        let managed = managed.as_ref().map_or(current.managed(), |managed| &managed.json);
+        Ok(Outcome::Put(stored(object, managed, write.now)?))
     }
 
-    fn edit_metadata(&self, current: &Object, edit: &dyn Fn(&mut ObjectMeta)) -> Result<Outcome, ApiError> {
+    fn edit_metadata(
+        &self,
+        current: &Object,
+        now: Timestamp,
+        edit: &dyn Fn(&mut ObjectMeta),
+    ) -> Result<Outcome, ApiError> {
         let old: T = typed(current)?;
         let mut object = old.clone();
         edit(object.metadata_mut());
@@ -259,7 +271,7 @@ impl<T: Kind> Strategy for Of<T> {
         if let Some(generation) = object.metadata().generation {
             object.metadata_mut().generation = Some(generation + 1);
         }
-        Ok(Outcome::Put(stored(object, current.managed())?))
+        Ok(Outcome::Put(stored(object, current.managed(), now)?))
     }
 
     fn grace_seconds(&self, current: &Object, asked: Option<i64>) -> Result<Option<i64>, ApiError> {

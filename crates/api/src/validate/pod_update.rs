@@ -1,8 +1,9 @@
-//! What may change about a Pod that exists: images, tolerations (more), deadline (less), gates (fewer).
+//! What may change about a Pod that exists: images, tolerations (more), deadline (less), gates (fewer); and in its
+//! status: a container that has ended for good stays so.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, NodeSelector, Pod, PodSpec, Toleration};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, NodeSelector, Pod, PodSpec, Toleration};
 
 use super::metadata::object_meta_update;
 use super::{Complaints, each_once, pod, text};
@@ -59,7 +60,46 @@ pub fn pod_status_update(new: &Pod, old: &Pod) -> FieldErrors {
         errors.required_text(&path.child("type"), &condition.type_);
         errors.one_of(&path.child("status"), &condition.status, &["False", "True", "Unknown"]);
     }
+    if let (Some(old_status), Some(spec)) = (&old.status, &old.spec) {
+        for (field, new, old) in [
+            ("containerStatuses", &status.container_statuses, &old_status.container_statuses),
+            ("initContainerStatuses", &status.init_container_statuses, &old_status.init_container_statuses),
+            (
+                "ephemeralContainerStatuses",
+                &status.ephemeral_container_statuses,
+                &old_status.ephemeral_container_statuses,
+            ),
+        ] {
+            let (new, old) = (new.as_deref().unwrap_or_default(), old.as_deref().unwrap_or_default());
+            errors.extend(ended_stays_ended(new, old, &path.child(field), spec));
+        }
+    }
     errors
+}
+
+/// What is not to be restarted does not run again, whoever says so.
+fn ended_stays_ended(
+    new: &[ContainerStatus],
+    old: &[ContainerStatus],
+    path: &Path,
+    spec: &PodSpec,
+) -> FieldErrors {
+    let policy = text(&spec.restart_policy);
+    if !matches!(policy, "Never" | "OnFailure") {
+        return FieldErrors::new();
+    }
+    let exit_code = |status: &ContainerStatus| Some(status.state.as_ref()?.terminated.as_ref()?.exit_code);
+    let is_sidecar = |name: &str| init(spec).iter().any(|c| c.name == name && crate::pod::is_sidecar(c));
+    let ended_for_good = |status: &ContainerStatus| {
+        let code = exit_code(status);
+        code.is_some_and(|code| code == 0 || policy == "Never") && !is_sidecar(&status.name)
+    };
+    let detail = "may not be transitioned to non-terminated state";
+    let comes_back = |old: &ContainerStatus| {
+        new.iter().any(|new| new.name == old.name && exit_code(new).is_none()) && ended_for_good(old)
+    };
+    let back = old.iter().enumerate().filter(|(_, old)| comes_back(old));
+    back.map(|(i, _)| FieldError::forbidden(&path.index(i).child("state"), detail)).collect()
 }
 
 pub(super) fn mirror_annotation_kept(new: &Pod, old: &Pod) -> Option<FieldError> {

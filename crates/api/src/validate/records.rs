@@ -1,14 +1,13 @@
-//! Leases, Events, PriorityClasses and ControllerRevisions.
+//! Leases, PriorityClasses and ControllerRevisions.
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 
 use super::metadata::{NameSyntax, Scope, object_meta_create, object_meta_update};
 use super::{Complaints, text, text_value};
 use crate::field::{FieldError, FieldErrors, Path};
-use crate::well_known::{namespace, priority};
+use crate::well_known::priority;
 
 pub fn lease_create(lease: &Lease) -> FieldErrors {
     let path = Path::new("metadata");
@@ -43,34 +42,6 @@ fn lease_spec(lease: &Lease) -> FieldErrors {
         errors.push(FieldError::invalid(&path.child("holderIdentity"), "", detail));
     }
     errors
-}
-
-/// Events of both API groups: what the older one asks of all.
-pub fn event_create(event: &Event) -> FieldErrors {
-    let path = Path::new("metadata");
-    let mut errors = object_meta_create(&event.metadata, Scope::Namespaced, NameSyntax::Subdomain, &path);
-    errors.extend(event_namespace(event));
-    errors
-}
-
-pub fn event_update(new: &Event, old: &Event) -> FieldErrors {
-    let mut errors = object_meta_update(&new.metadata, &old.metadata, &Path::new("metadata"));
-    errors.extend(event_namespace(new));
-    errors
-}
-
-/// An event lies beside its object; those about objects without a namespace lie in `default`.
-fn event_namespace(event: &Event) -> Option<FieldError> {
-    let own = text(&event.metadata.namespace);
-    let object = text(&event.involved_object.namespace);
-    let path = Path::new("involvedObject.namespace");
-    let detail = "does not match event.namespace";
-    let in_a_default = own == namespace::DEFAULT || own == namespace::KUBE_SYSTEM;
-    match object.is_empty() {
-        true if !own.is_empty() && !in_a_default => Some(FieldError::invalid(&path, object, detail)),
-        false if own != object => Some(FieldError::invalid(&path, object, detail)),
-        true | false => None,
-    }
 }
 
 pub fn priority_class_create(class: &PriorityClass) -> FieldErrors {

@@ -1,6 +1,7 @@
 //! Claims about validation: one table row a rule, from JSON as a client would send it, after defaulting.
 
 mod daemon_sets;
+mod events;
 mod objects;
 mod pod_changes;
 mod pods;

@@ -157,3 +157,103 @@ fn name_that_is_no_label_may_surprise() {
         ]
     );
 }
+
+#[test]
+fn what_a_service_ignores_or_writes_oddly_is_told() {
+    let ambiguous = |value: &str, network: &str, single: &str| {
+        format!(
+            "spec.loadBalancerSourceRanges[0]: CIDR value {value:?} is ambiguous in this context (should be {network:?} or {single:?}?)"
+        )
+    };
+    let rows: Vec<(Value, Vec<String>)> = vec![
+        (json!({"type": "ClusterIP", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"]}), vec![]),
+        (
+            json!({"type": "ClusterIP", "clusterIP": "None", "sessionAffinity": "ClientIP", "externalIPs": ["10.0.0.1"], "loadBalancerIP": "10.0.0.2"}),
+            vec![
+                "spec.loadBalancerIP is ignored for headless services".into(),
+                "spec.externalIPs is ignored for headless services".into(),
+                "spec.SessionAffinity is ignored for headless services".into(),
+            ],
+        ),
+        (json!({"type": "ClusterIP", "clusterIP": "None", "sessionAffinity": "None"}), vec![]),
+        (
+            json!({"type": "ExternalName", "externalName": "a.b", "externalIPs": ["::ffff:10.0.0.1"]}),
+            vec![
+                "spec.externalIPs[0]: non-standard IP address \"::ffff:10.0.0.1\" will be considered invalid in a future Kubernetes release: use \"10.0.0.1\"".into(),
+                "spec.externalIPs is ignored when spec.type is \"ExternalName\"".into(),
+            ],
+        ),
+        (
+            json!({"type": "LoadBalancer", "externalName": "a.b", "loadBalancerIP": "2001:DB8::0:1", "trafficDistribution": "PreferClose"}),
+            vec![
+                "spec.loadBalancerIP: IPv6 address \"2001:DB8::0:1\" should be in RFC 5952 canonical format (\"2001:db8::1\")".into(),
+                "spec.externalName is ignored when spec.type is not \"ExternalName\"".into(),
+                "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".into(),
+            ],
+        ),
+        (
+            json!({"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.1/8"]}),
+            vec![ambiguous("10.0.0.1/8", "10.0.0.0/8", "10.0.0.1/32")],
+        ),
+        (
+            json!({"type": "LoadBalancer", "loadBalancerSourceRanges": ["2001:db8::1/64"]}),
+            vec![ambiguous("2001:db8::1/64", "2001:db8::/64", "2001:db8::1/128")],
+        ),
+        (json!({"type": "LoadBalancer", "loadBalancerSourceRanges": ["0.0.0.0/0", "::/0", "10.0.0.1/32"]}), vec![]),
+        (
+            json!({"type": "LoadBalancer", "loadBalancerSourceRanges": ["2001:DB8::/64"]}),
+            vec!["spec.loadBalancerSourceRanges[0]: IPv6 CIDR value \"2001:DB8::/64\" should be in RFC 5952 canonical format (\"2001:db8::/64\")".into()],
+        ),
+        (
+            json!({"type": "LoadBalancer", "loadBalancerSourceRanges": ["::ffff:10.0.0.0/104"]}),
+            vec!["spec.loadBalancerSourceRanges[0]: non-standard CIDR value \"::ffff:10.0.0.0/104\" will be considered invalid in a future Kubernetes release: use \"10.0.0.0/8\"".into()],
+        ),
+    ];
+    for (spec, expect) in rows {
+        let service = serde_json::from_value(json!({"metadata": {"name": "s"}, "spec": spec})).unwrap();
+        assert_eq!(of_service(&service), expect, "{spec}");
+    }
+    let old = json!({"metadata": {"name": "s", "annotations": {"service.kubernetes.io/topology-aware-hints": "auto"}}});
+    assert_eq!(
+        of_service(&serde_json::from_value(old).unwrap()),
+        [
+            "annotation service.kubernetes.io/topology-aware-hints is deprecated, please use service.kubernetes.io/topology-mode instead"
+        ]
+    );
+}
+
+#[test]
+fn odd_addresses_of_endpoints_are_told_but_not_to_the_controller() {
+    let endpoints = |labels: Value| {
+        let subset =
+            json!({"addresses": [{"ip": "10.0.0.1"}], "notReadyAddresses": [{"ip": "2001:db8:0::1"}]});
+        serde_json::from_value(json!({"metadata": {"name": "s", "labels": labels}, "subsets": [subset]}))
+            .unwrap()
+    };
+    assert_eq!(
+        of_endpoints(&endpoints(json!({}))),
+        [
+            "subsets[0].notReadyAddresses[0].ip: IPv6 address \"2001:db8:0::1\" should be in RFC 5952 canonical format (\"2001:db8::1\")"
+        ]
+    );
+    let own = json!({"endpoints.kubernetes.io/managed-by": "endpoint-controller"});
+    assert_eq!(of_endpoints(&endpoints(own)), [""; 0]);
+}
+
+#[test]
+fn fields_without_a_use_are_told() {
+    let node = json!({"metadata": {"name": "n"}, "spec": {"externalID": "x", "configSource": {}}});
+    assert_eq!(
+        of_node(&serde_json::from_value(node).unwrap()),
+        [
+            "spec.configSource: the feature is removed",
+            "spec.externalID: this field is deprecated, and is unused by Kubernetes"
+        ]
+    );
+    let class = json!({"metadata": {"name": "r"}, "handler": "h",
+        "scheduling": {"nodeSelector": {"beta.kubernetes.io/os": "linux", "a": "b"}}});
+    assert_eq!(
+        of_runtime_class(&serde_json::from_value(class).unwrap()),
+        ["scheduling.nodeSelector: deprecated since v1.14; use \"kubernetes.io/os\" instead"]
+    );
+}

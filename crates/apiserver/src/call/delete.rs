@@ -160,7 +160,7 @@ impl Stored<'_> {
     fn end(&self, current: &Object, deletion: &Deletion) -> Result<Outcome, ApiError> {
         let grace = self.strategy.grace_seconds(current, deletion.grace_seconds)?;
         let now = self.call.now();
-        self.strategy.edit_metadata(current, &|meta| {
+        self.strategy.edit_metadata(current, now, &|meta| {
             propagate(meta, deletion.propagation);
             match meta.deletion_timestamp.as_ref().map(|time| time.0) {
                 None => {
@@ -188,7 +188,7 @@ impl Stored<'_> {
             namespace.metadata.deletion_grace_period_seconds = None;
             namespace.status.get_or_insert_default().phase = Some("Terminating".to_owned());
             return Ok(if holds(&namespace) {
-                Outcome::Put(stored(namespace, current.managed())?)
+                Outcome::Put(stored(namespace, current.managed(), self.call.now())?)
             } else {
                 Outcome::Remove
             });

@@ -143,7 +143,11 @@ impl Stored<'_> {
                 return Ok(Leave::AsAsked);
             }
             let put = budgets
-                .put_plain(&name, stored(after, object.managed())?, Expect::At(object.revision))
+                .put_plain(
+                    &name,
+                    stored(after, object.managed(), self.call.now())?,
+                    Expect::At(object.revision),
+                )
                 .await?;
             if let Committed::Done(_) = put {
                 return Ok(Leave::AsAsked);
@@ -192,8 +196,9 @@ impl Stored<'_> {
             if !condemned(&mut pod, Time(self.call.now())) {
                 return Ok(current);
             }
-            if let Committed::Done(object) =
-                self.put(name, stored(pod, current.managed())?, Expect::At(current.revision)).await?
+            if let Committed::Done(object) = self
+                .put(name, stored(pod, current.managed(), self.call.now())?, Expect::At(current.revision))
+                .await?
             {
                 return Ok(object);
             }

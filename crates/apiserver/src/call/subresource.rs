@@ -82,7 +82,9 @@ impl Stored<'_> {
             if options.persistence == Persistence::DryRun {
                 return self.json_answer(StatusCode::CREATED, &error::created());
             }
-            let done = self.put(name, stored(pod, current.managed())?, Expect::At(current.revision)).await?;
+            let done = self
+                .put(name, stored(pod, current.managed(), self.call.now())?, Expect::At(current.revision))
+                .await?;
             if let Committed::Done(_) = done {
                 return self.json_answer(StatusCode::CREATED, &error::created());
             }

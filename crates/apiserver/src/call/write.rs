@@ -7,7 +7,7 @@ use futures::FutureExt;
 use http::{Response, StatusCode};
 use patch::{PatchErrorClass, PatchKind, managed};
 use serde_json::Value;
-use store::{Expect, Revision};
+use store::Expect;
 
 use super::{Committed, Stored};
 use crate::admission::service_account;
@@ -18,7 +18,7 @@ use crate::error::ApiError;
 use crate::kinds::Part;
 use crate::legacy;
 use crate::limits::{ACCOUNT_WAIT_MAX, CONFLICT_TRIES_MAX, GENERATE_NAME_TRIES_MAX};
-use crate::object::Object;
+use crate::object::{NEVER_STORED, Object};
 use crate::options::{FieldValidation, Persistence, WriteOptions};
 use crate::pipeline::Outcome;
 use crate::window::Lane;
@@ -59,7 +59,7 @@ impl Stored<'_> {
                 if self.window.get(&key).is_some() {
                     return Err(ApiError::already_exists(self.call.resource, &draft.name));
                 }
-                return self.unshared(&key, Revision(0), draft.bytes);
+                return self.unshared(&key, NEVER_STORED, draft.bytes);
             }
             match self.put(&draft.name, draft.bytes, Expect::Absent).await? {
                 Committed::Done(object) => return Ok(object),

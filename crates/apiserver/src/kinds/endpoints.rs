@@ -1,7 +1,7 @@
 //! Endpoints and EndpointSlice: where a Service leads; stored, and read by whoever proxies.
 
 use api::field::FieldErrors;
-use api::{default, strategy, validate};
+use api::{default, strategy, validate, warnings};
 use k8s_openapi::api::core::v1::Endpoints;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
@@ -19,6 +19,10 @@ impl Kind for Endpoints {
 
     fn validate_update(&self, old: &Self, _part: Part, _seen: &Seen<'_>) -> FieldErrors {
         validate::endpoints_update(self, old)
+    }
+
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        warnings::of_endpoints(self)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use api::field::FieldErrors;
 use api::well_known::taint;
-use api::{default, strategy, validate};
+use api::{default, strategy, validate, warnings};
 use k8s_openapi::api::core::v1::{Node, Taint};
 
 use super::{Kind, Part, Seen, fields};
@@ -65,5 +65,9 @@ impl Kind for Node {
             Part::Main | Part::Own => validate::node_update(self, old),
             Part::Status => validate::node_status_update(self, old),
         }
+    }
+
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        warnings::of_node(self)
     }
 }

@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 
 use api::field::FieldErrors;
+use api::validate::EventVersion;
 use api::{default, validate};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 
-use super::{Kind, Part, Seen, fields};
+use super::{AgesFrom, Kind, Part, Seen, fields};
 use crate::access::restriction::{self, Restricted};
 use crate::admission::Admission;
 use crate::error::ApiError;
 
 impl Kind for Event {
+    const AGES_FROM: AgesFrom = AgesFrom::LastWrite;
+
     const SELECTABLE: &'static [&'static str] = &[
         "involvedObject.kind",
         "involvedObject.namespace",
@@ -53,13 +56,17 @@ impl Kind for Event {
         default::event(self);
     }
 
-    fn validate_create(&self, _seen: &Seen<'_>) -> FieldErrors {
-        validate::event_create(self)
+    fn validate_create(&self, seen: &Seen<'_>) -> FieldErrors {
+        validate::event_create(self, version(seen))
     }
 
-    fn validate_update(&self, old: &Self, _part: Part, _seen: &Seen<'_>) -> FieldErrors {
-        validate::event_update(self, old)
+    fn validate_update(&self, old: &Self, _part: Part, seen: &Seen<'_>) -> FieldErrors {
+        validate::event_update(self, old, version(seen))
     }
+}
+
+fn version(seen: &Seen<'_>) -> EventVersion {
+    if seen.requested.group == "events.k8s.io" { EventVersion::Events } else { EventVersion::Core }
 }
 
 impl Kind for Lease {

@@ -1,7 +1,7 @@
 //! RuntimeClass: a way to run Pods, with what it costs and where it is to be had.
 
 use api::field::FieldErrors;
-use api::{default, validate};
+use api::{default, validate, warnings};
 use k8s_openapi::api::node::v1::RuntimeClass;
 
 use super::{Kind, Part, Seen};
@@ -17,5 +17,9 @@ impl Kind for RuntimeClass {
 
     fn validate_update(&self, old: &Self, _part: Part, _seen: &Seen<'_>) -> FieldErrors {
         validate::runtime_class_update(self, old)
+    }
+
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        warnings::of_runtime_class(self)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::field::FieldErrors;
-use api::{default, strategy, validate};
+use api::{default, strategy, validate, warnings};
 use k8s_openapi::api::core::v1::Service;
 
 use super::{Kind, Part, Seen, fields};
@@ -58,5 +58,9 @@ impl Kind for Service {
             Part::Main | Part::Own => validate::service_update(self, old),
             Part::Status => validate::service_status_update(self, old),
         }
+    }
+
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        warnings::of_service(self)
     }
 }

@@ -5,7 +5,7 @@
 //! bytes of any other layout are damaged.
 //!
 //! Layout, integers little-endian: the mark; lengths of head and managedFields, the place of the revision in the JSON, all
-//! u32; seconds of creation, i64; 1 if being deleted, u8; then texts, each a u32 length and UTF-8: name, namespace, uid;
+//! u32; seconds of its age's beginning, i64; 1 if being deleted, u8; then texts, each a u32 length and UTF-8: name, namespace, uid;
 //! then three lists, each a u32 count: labels and fields (two texts an item), references (one).
 
 use std::collections::BTreeMap;
@@ -28,8 +28,9 @@ pub struct Parts<'a> {
     pub fields: &'a BTreeMap<String, String>,
     /// Names of objects that this one needs, by kind: what a node's agent may read for a pod that it runs.
     pub references: &'a [String],
-    /// Seconds since the epoch.
-    pub created_seconds: i64,
+    /// From when on it is kept, in seconds since the epoch: its creation, or the last write of kinds that are kept for a
+    /// time.
+    pub since_seconds: i64,
     pub deleting: bool,
     /// Where the revision goes in the JSON.
     pub revision_at: usize,
@@ -42,7 +43,7 @@ pub struct Parts<'a> {
 pub struct Header {
     /// The texts and lists, known to be whole.
     texts: Bytes,
-    pub created_seconds: i64,
+    pub since_seconds: i64,
     pub deleting: bool,
 }
 
@@ -62,7 +63,7 @@ pub fn write(parts: &Parts<'_>, out: &mut Vec<u8>) -> Option<()> {
     number(0, out)?;
     number(parts.managed_bytes, out)?;
     number(parts.revision_at, out)?;
-    out.extend_from_slice(&parts.created_seconds.to_le_bytes());
+    out.extend_from_slice(&parts.since_seconds.to_le_bytes());
     out.push(u8::from(parts.deleting));
     for one in [parts.name, parts.namespace, parts.uid] {
         text(one, out)?;
@@ -103,12 +104,12 @@ impl Header {
             return None;
         }
         let (json_at, managed_bytes, revision_at) = (fixed.number()?, fixed.number()?, fixed.number()?);
-        let created_seconds = i64::from_le_bytes(fixed.bytes(8)?.try_into().ok()?);
+        let since_seconds = i64::from_le_bytes(fixed.bytes(8)?.try_into().ok()?);
         let deleting = fixed.bytes(1)? == [1];
         if json_at < FIXED_BYTES || json_at > stored.len() {
             return None;
         }
-        let header = Header { texts: stored.slice(FIXED_BYTES..json_at), created_seconds, deleting };
+        let header = Header { texts: stored.slice(FIXED_BYTES..json_at), since_seconds, deleting };
         header.is_whole().then_some((header, Places { json_at, revision_at, managed_bytes }))
     }
 
@@ -249,7 +250,7 @@ mod tests {
             labels: Some(&labels),
             fields: &fields,
             references: &references,
-            created_seconds: -5,
+            since_seconds: -5,
             deleting: true,
             revision_at: 7,
             managed_bytes: 9,
@@ -264,7 +265,7 @@ mod tests {
         assert_eq!(header.field("spec.nodeName"), Some("n1"));
         assert_eq!((header.field("metadata.name"), header.field("app")), (Some("pod"), None));
         assert_eq!(header.references().collect::<Vec<_>>(), ["secret/s", "configmap/c"]);
-        assert_eq!((header.created_seconds, header.deleting), (-5, true));
+        assert_eq!((header.since_seconds, header.deleting), (-5, true));
         assert_eq!((places.revision_at, places.managed_bytes), (7, 9));
         assert_eq!(&stored[places.json_at..], b"{}");
     }
@@ -279,7 +280,7 @@ mod tests {
             labels: Some(&labels),
             fields: &labels,
             references: &[],
-            created_seconds: 0,
+            since_seconds: 0,
             deleting: false,
             revision_at: 0,
             managed_bytes: 0,

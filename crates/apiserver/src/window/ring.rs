@@ -257,13 +257,14 @@ mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
 
     use super::*;
-    use crate::object::encode;
+    use crate::object::{Beside, encode};
 
     fn event(revision: u64, padding: usize) -> Event {
         let mut object = ConfigMap::default();
         object.metadata.name = Some(format!("a{revision}"));
         object.data = Some([("text".to_owned(), "x".repeat(padding))].into());
-        let stored = encode(object, &BTreeMap::new(), &[], b"").unwrap();
+        let beside = Beside { fields: &BTreeMap::new(), references: &[], managed: b"", since: None };
+        let stored = encode(object, beside).unwrap();
         let object = Object::from_stored("ns/a".into(), Revision(revision), stored).unwrap();
         Event::new(Happened::Added, Arc::new(object), None)
     }

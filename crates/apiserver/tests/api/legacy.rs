@@ -47,3 +47,33 @@ async fn events_of_both_groups_are_the_same_objects() {
     assert_eq!(found["items"].as_array().unwrap().len(), 1);
     assert_eq!(world.get(&format!("{url}/e")).await.json()["note"], "what happened");
 }
+
+#[tokio::test]
+async fn events_of_the_newer_group_are_held_to_its_rules_and_core_events_are_not() {
+    let world = World::new().await;
+    let loose = json!({"metadata": {"name": "system:a.1"}, "type": "Odd"});
+    assert_eq!(world.post("/api/v1/namespaces/default/events", loose.clone()).await.status, 201);
+    let url = "/apis/events.k8s.io/v1/namespaces/default/events";
+    let refused = world.post(url, json!({"metadata": {"name": "a.1"}, "type": "Odd"})).await;
+    assert_eq!(
+        refused.said(),
+        "422 Invalid: Event.events.k8s.io \"a.1\" is invalid: [eventTime: Required value, type: Invalid value: \"\": has invalid value: Odd]"
+    );
+    let event = json!({
+        "metadata": {"name": "e"}, "regarding": {"kind": "Pod", "name": "p", "namespace": "default"},
+        "eventTime": "2026-01-01T00:00:00.000000Z", "action": "Act", "reason": "Why", "type": "Normal",
+        "note": "said", "reportingController": "c", "reportingInstance": "i",
+    });
+    assert_eq!(world.post(url, event).await.status, 201);
+    let said = world.merge(&format!("{url}/e"), json!({"note": "other"})).await.said();
+    assert_eq!(
+        said,
+        "422 Invalid: Event.events.k8s.io \"e\" is invalid: message: Invalid value: \"other\": field is immutable"
+    );
+    let series = json!({"series": {"count": 2, "lastObservedTime": "2026-01-01T00:01:00.000000Z"}});
+    assert_eq!(world.merge(&format!("{url}/e"), series).await.status, 200);
+    assert_eq!(
+        world.merge("/api/v1/namespaces/default/events/e", json!({"message": "other"})).await.status,
+        200
+    );
+}

@@ -5,6 +5,7 @@ mod accounts;
 mod apply;
 mod daemon_sets;
 mod deletion;
+mod differences;
 mod dry_runs;
 mod eviction;
 mod fairness;

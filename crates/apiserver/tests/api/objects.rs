@@ -22,6 +22,12 @@ async fn created_object_reads_back_as_it_was_answered() {
     assert_eq!(object["metadata"]["namespace"], "default");
     assert!(object["metadata"]["uid"].as_str().is_some_and(|uid| uid.len() == 36));
     assert!(object["metadata"]["resourceVersion"].as_str().is_some_and(|v| v.parse::<u64>().is_ok()));
+    assert!(
+        object["metadata"]["creationTimestamp"]
+            .as_str()
+            .is_some_and(|at| at.len() == "2026-01-01T00:00:00Z".len())
+    );
+    assert_eq!(object["metadata"].get("selfLink"), None);
 }
 
 #[tokio::test]
@@ -122,6 +128,8 @@ async fn dry_run_answers_and_stores_nothing() {
     let (world, made) = with_map(json!({"k": "1"})).await;
     let created = world.post(&format!("{MAPS}?dryRun=All"), json!({"metadata": {"name": "b"}})).await;
     assert_eq!((created.status.as_u16(), &created.json()["metadata"]["name"]), (201, &json!("b")));
+    // It has no place in the order of writes.
+    assert_eq!(created.json()["metadata"].get("resourceVersion"), None, "{:?}", created.body);
     assert_eq!(world.get(&format!("{MAPS}/b")).await.status, 404);
     let patched = world.merge(&format!("{MAPS}/a?dryRun=All"), json!({"data": {"k": "2"}})).await;
     assert_eq!(patched.json()["data"]["k"], "2");

@@ -253,3 +253,29 @@ async fn the_servers_own_service_leads_to_every_server() {
     };
     tokio::time::timeout(DEADLINE, endpoints).await.unwrap();
 }
+
+#[tokio::test]
+async fn what_has_no_effect_is_told_in_warnings() {
+    let world = World::new().await;
+    let told = async |url: &str, body: Value| {
+        let answer = world.post(url, body).await;
+        assert_eq!(answer.status, 201, "{:?}", answer.body);
+        answer.warnings()
+    };
+    let headless =
+        json!({"metadata": {"name": "h"}, "spec": {"clusterIP": "None", "sessionAffinity": "ClientIP"}});
+    assert_eq!(
+        told("/api/v1/namespaces/default/services", headless).await,
+        ["299 - \"spec.SessionAffinity is ignored for headless services\""]
+    );
+    let endpoints = json!({"metadata": {"name": "e"}, "subsets": [{"addresses": [{"ip": "2001:db8:0::1"}]}]});
+    assert_eq!(told("/api/v1/namespaces/default/endpoints", endpoints).await.len(), 1);
+    let node = json!({"metadata": {"name": "n"}, "spec": {"externalID": "x"}});
+    assert_eq!(
+        told("/api/v1/nodes", node).await,
+        ["299 - \"spec.externalID: this field is deprecated, and is unused by Kubernetes\""]
+    );
+    let class = json!({"metadata": {"name": "r"}, "handler": "h",
+        "scheduling": {"nodeSelector": {"beta.kubernetes.io/os": "linux"}}});
+    assert_eq!(told("/apis/node.k8s.io/v1/runtimeclasses", class).await.len(), 1);
+}

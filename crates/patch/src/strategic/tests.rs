@@ -69,6 +69,13 @@ fn maps_merge_and_nulls_remove() {
                 json!({"spec": {"nodeSelector": {"$patch": "merge", "b": "2"}}}),
                 json!({"spec": {"nodeSelector": {"a": "1", "b": "2"}}}),
             ),
+            // DIFFERS: upstream answers 500, "unable to find api field".
+            (
+                "a map that the schema does not know",
+                json!({"spec": {"odd": {"a": "1"}}}),
+                json!({"spec": {"odd": {"b": "2"}}}),
+                json!({"spec": {"odd": {"a": "1", "b": "2"}}}),
+            ),
             (
                 "deleting a map that is not there sets nothing",
                 json!({"spec": {}}),

@@ -8,7 +8,7 @@ use crate::field::{FieldErrors, Path};
 use crate::validate::*;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -210,15 +210,6 @@ fn records_are_checked() {
             (json!({"spec": {"holderIdentity": "n", "leaseDurationSeconds": 40}}), vec![]),
             (json!({"spec": {"leaseDurationSeconds": 0}}), vec!["spec.leaseDurationSeconds Invalid"]),
             (json!({"spec": {"leaseTransitions": -1}}), vec!["spec.leaseTransitions Invalid"]),
-        ],
-    );
-    check(
-        event_create,
-        of::<Event>,
-        vec![
-            (json!({"involvedObject": {"namespace": "default"}}), vec![]),
-            (json!({"involvedObject": {"kind": "Node"}}), vec![]),
-            (json!({"involvedObject": {"namespace": "other"}}), vec!["involvedObject.namespace Invalid"]),
         ],
     );
     check(

@@ -103,3 +103,41 @@ fn while_gated_required_node_affinity_may_be_narrowed_but_not_widened() {
     assert_eq!(told(&pod_update(&one, &two)), ["spec Forbidden"]);
     assert_eq!(told(&pod_update(&none, &one)), ["spec Forbidden"]);
 }
+
+#[test]
+fn a_container_that_ended_for_good_does_not_run_again() {
+    let running = json!({"running": {}});
+    let ended = |code: i32| json!({"terminated": {"exitCode": code}});
+    let pod = |policy: &str, list: &str, state: &Value| {
+        let status = json!([{"name": "c", "state": state, "image": "", "imageID": "", "ready": false, "restartCount": 0}]);
+        let init =
+            json!([{"name": "s", "image": "i", "restartPolicy": "Always"}, {"name": "i", "image": "i"}]);
+        edited(&[
+            ("/spec/restartPolicy", json!(policy)),
+            ("/spec/initContainers", init),
+            (&format!("/status/{list}"), status),
+        ])
+    };
+    let refused = ["status.containerStatuses[0].state Forbidden"];
+    for (policy, code, expect) in [
+        ("Always", 0, &[][..]),
+        ("OnFailure", 0, &refused),
+        ("OnFailure", 1, &[]),
+        ("Never", 0, &refused),
+        ("Never", 1, &refused),
+    ] {
+        let at = "containerStatuses";
+        let errors = pod_status_update(&pod(policy, at, &running), &pod(policy, at, &ended(code)));
+        assert_eq!(told(&errors), expect, "{policy} {code}");
+        let same = pod_status_update(&pod(policy, at, &ended(code)), &pod(policy, at, &ended(code)));
+        assert_eq!(same, []);
+    }
+    let named = |name: &str, state: &Value| {
+        let mut pod = pod("Never", "initContainerStatuses", state);
+        pod.status.as_mut().unwrap().init_container_statuses.as_mut().unwrap()[0].name = name.to_owned();
+        pod
+    };
+    let errors = pod_status_update(&named("i", &running), &named("i", &ended(0)));
+    assert_eq!(told(&errors), ["status.initContainerStatuses[0].state Forbidden"]);
+    assert_eq!(pod_status_update(&named("s", &running), &named("s", &ended(0))), []);
+}

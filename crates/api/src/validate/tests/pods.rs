@@ -479,3 +479,14 @@ fn containers_environment_and_security_are_checked() {
         ),
     ]);
 }
+
+/// DIFFERS: upstream drops it where its gate is off; a value that never comes is worse than a refusal.
+#[test]
+fn a_value_from_a_file_is_refused() {
+    let from = json!({"fileKeyRef": {"volumeName": "v", "path": "p", "key": "k"}});
+    check(vec![(
+        "/containers/0/env",
+        json!([{"name": "A", "valueFrom": from}]),
+        vec!["containers[0].env[0].valueFrom.fileKeyRef Forbidden"],
+    )]);
+}
