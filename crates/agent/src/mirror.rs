@@ -46,10 +46,13 @@ impl Mirrors {
 
     /// The API's Pod with this static Pod's name.
     pub fn of(&self, pod: &Pod) -> Option<Arc<Pod>> {
+        self.shown(pod).filter(|found| api::pod::is_mirror(found))
+    }
+
+    /// What the API shows under this Pod's name.
+    pub fn shown(&self, pod: &Pod) -> Option<Arc<Pod>> {
         let namespace = pod.metadata.namespace.as_deref()?;
-        let found =
-            self.pods.as_ref()?.get(&ObjectKey::namespaced(namespace, pod.metadata.name.as_deref()?))?;
-        api::pod::is_mirror(&found).then_some(found)
+        self.pods.as_ref()?.get(&ObjectKey::namespaced(namespace, pod.metadata.name.as_deref()?))
     }
 
     fn all(&self) -> Vec<Arc<Pod>> {

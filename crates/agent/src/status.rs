@@ -1,7 +1,8 @@
 //! Pods' statuses on their way to the API server.
 //!
 //! Rows that changed on the board are written soon, together, and again until it worked; a status that the API has
-//! already is not written. A static Pod's goes to its mirror. Upstream: pkg/kubelet/status.
+//! already is not written. Where another has written over ours, as the node lifecycle controller does for a Node that it
+//! does not hear of, ours is written again. A static Pod's goes to its mirror. Upstream: pkg/kubelet/status.
 //! It does not decide what a status is, and nothing waits for it: containers run whether or not it arrives.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +50,15 @@ pub struct Writer {
     clock: Arc<dyn Clock>,
 }
 
+/// What was written last of one Pod.
+struct Written {
+    /// The uid of the API's Pod.
+    to: String,
+    status: PodStatus,
+    /// The version that this made of it.
+    version: u64,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
     #[error("write the final status of {pod}")]
@@ -81,7 +91,7 @@ impl Writer {
         let mut version = self.board.version();
         let mut due: BTreeSet<String> = BTreeSet::new();
         // What was written last, by uid, so that the same is not written twice.
-        let mut written: BTreeMap<String, (String, PodStatus)> = BTreeMap::new();
+        let mut written: BTreeMap<String, Written> = BTreeMap::new();
         loop {
             let pause = if due.is_empty() { Duration::MAX } else { Duration::from_millis(RETRY_MS) };
             tokio::select! {
@@ -90,9 +100,16 @@ impl Writer {
                 _ = version.changed() => {}
                 () = self.mirrors.changed() => {
                     // A mirror made anew knows nothing yet.
-                    let rows = self.board.all();
-                    due.extend(rows.iter().filter(|row| row.source == PodSource::Static)
-                        .filter_map(|row| row.pod.metadata.uid.clone()));
+                    for row in self.board.all() {
+                        let Some(uid) = row.pod.metadata.uid.clone() else { continue };
+                        let overwritten = self.is_overwritten(&row.pod, written.get(&uid));
+                        if overwritten {
+                            written.remove(&uid);
+                        }
+                        if overwritten || row.source == PodSource::Static {
+                            due.insert(uid);
+                        }
+                    }
                 }
                 () = sleep(&*self.clock, pause) => {}
             }
@@ -113,20 +130,32 @@ impl Writer {
         }
     }
 
-    /// The API object's uid and the status it has now; `None` when there is nothing to write to.
+    /// Whether the API shows, later than we wrote, another readiness than ours.
+    fn is_overwritten(&self, pod: &Pod, written: Option<&Written>) -> bool {
+        let (Some(written), Some(shown)) = (written, self.mirrors.shown(pod)) else { return false };
+        let later = version_of(&shown).is_none_or(|version| version > written.version);
+        let ready =
+            written.status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
+        later && shown.metadata.uid.as_ref() == Some(&written.to) && api::pod::is_ready(&shown) != ready
+    }
+
+    /// What the API has now; `None` when there is nothing to write to.
     async fn write_one(
         &self,
         client: &kube::Client,
         uid: &str,
-        before: Option<&(String, PodStatus)>,
-    ) -> Result<Option<(String, PodStatus)>, ()> {
+        before: Option<&Written>,
+    ) -> Result<Option<Written>, ()> {
         let Some(row) = self.board.get(uid) else { return Ok(None) };
         let Some(target) = self.target(&row.pod, row.source) else { return Ok(None) };
-        if before.is_some_and(|(to, status)| *to == target && *status == row.status) {
+        if before.is_some_and(|before| before.to == target && before.status == row.status) {
             return Ok(None);
         }
         match patch(client, &row.pod, &target, &row.status).await {
-            Ok(()) => Ok(Some((target, row.status))),
+            Ok(patched) => {
+                let version = version_of(&patched).unwrap_or_default();
+                Ok(Some(Written { to: target, status: row.status, version }))
+            }
             Err(error) if matches!(error.class(), Class::Missing | Class::Stale) => Ok(None),
             Err(error) => {
                 tracing::warn!(uid, error = %crate::error_chain(&error), "status is not written; tried again");
@@ -157,7 +186,7 @@ impl Writer {
         let shown = || format!("{namespace}/{name}");
         if let Some(row) = self.board.get(uid) {
             match patch(client, pod, uid, &row.status).await {
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(error) if matches!(error.class(), Class::Missing | Class::Stale) => {}
                 Err(source) => return Err(StatusError::Final { pod: shown(), source }),
             }
@@ -182,11 +211,15 @@ async fn patch(
     pod: &Pod,
     uid: &str,
     status: &PodStatus,
-) -> Result<(), write::WriteError> {
+) -> Result<Pod, write::WriteError> {
     let api: Api<Pod> =
         Api::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
     let name = pod.metadata.name.as_deref().unwrap_or_default();
-    write::status(&api, name, patch_body(status), &Expect::uid(uid)).await.map(drop)
+    write::status(&api, name, patch_body(status), &Expect::uid(uid)).await
+}
+
+fn version_of(pod: &Pod) -> Option<u64> {
+    pod.metadata.resource_version.as_deref()?.parse().ok()
 }
 
 /// A strategic merge patch that leaves nothing behind of what was there before: what is not set is taken away, lists

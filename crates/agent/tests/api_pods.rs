@@ -187,6 +187,27 @@ async fn mirror_that_is_being_deleted_is_replaced() {
 }
 
 #[tokio::test]
+async fn readiness_that_another_wrote_over_ours_is_put_right() {
+    let world = World::start().await;
+    world.write();
+    world.running_mirror().await;
+    let position = |mirror: &Value| {
+        mirror["status"]["conditions"].as_array()?.iter().position(|condition| condition["type"] == "Ready")
+    };
+    let with = async |status: &str| {
+        let mirror = world.api.get(MIRROR)?;
+        let at = position(&mirror)?;
+        (mirror["status"]["conditions"][at]["status"] == status).then_some((mirror, at))
+    };
+    let (mut mirror, at) = eventually("ready", async || with("True").await).await;
+    // As the node lifecycle controller does while the Node is not heard of.
+    mirror["status"]["conditions"][at]["status"] = json!("False");
+    world.api.put(MIRROR, mirror);
+    eventually("ready again, and nothing happened to the Pod", async || with("True").await).await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn removed_manifest_takes_its_mirror_along() {
     let world = World::start().await;
     world.write();
