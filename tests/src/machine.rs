@@ -16,6 +16,10 @@ use crate::{Kubectl, SOON, eventually, everynode, free_port, image, process};
 const READY_DEADLINE: Duration = Duration::from_secs(120);
 const DOWN_DEADLINE: Duration = Duration::from_secs(120);
 
+/// What runs here has nothing to do with how full the disk of the test's machine is.
+const KUBELET_CONFIG: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nevictionHard: \
+    {memory.available: 50Mi}\nimageGCHighThresholdPercent: 100\n";
+
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// A machine with its own data folder, port, node and Pod network. Dropping it removes all of that.
@@ -55,6 +59,7 @@ impl Machine {
         let mode = mode.iter().map(ToString::to_string).collect();
         let machine = Machine { folder, node, port: free_port(), mode, child: None };
         std::fs::create_dir_all(machine.manifests()).expect("the manifest folder");
+        std::fs::write(machine.kubelet_config(), KUBELET_CONFIG).expect("the kubelet configuration");
         machine
     }
 
@@ -65,6 +70,10 @@ impl Machine {
     /// Outside the data folder: what survives `down --purge`.
     pub fn manifests(&self) -> PathBuf {
         self.folder.path().join("manifests")
+    }
+
+    fn kubelet_config(&self) -> PathBuf {
+        self.folder.path().join("kubelet.yaml")
     }
 
     pub fn folder(&self) -> &Path {
@@ -95,6 +104,7 @@ impl Machine {
         }
         if self.mode[0] != "server" {
             command.arg("--pod-manifest-path").arg(self.manifests());
+            command.arg("--config").arg(self.kubelet_config());
         }
         command
     }

@@ -88,15 +88,20 @@ pub enum LimitsError {
 impl Default for Limits {
     fn default() -> Self {
         // The defaults parse: a test says so.
-        Limits::parse(&Written::default()).unwrap_or(Limits {
-            thresholds: Vec::new(),
-            pod_grace_seconds_max: Some(0),
-            transition_seconds: TRANSITION_SECONDS_DEFAULT,
-        })
+        Limits::parse(&Written::default()).unwrap_or_else(|_| Limits::none())
     }
 }
 
 impl Limits {
+    /// Nothing is kept free.
+    pub fn none() -> Limits {
+        Limits {
+            thresholds: Vec::new(),
+            pod_grace_seconds_max: Some(0),
+            transition_seconds: TRANSITION_SECONDS_DEFAULT,
+        }
+    }
+
     pub fn parse(written: &Written) -> Result<Limits, LimitsError> {
         let default =
             || HARD_DEFAULT.map(|(signal, text)| (signal.name().to_owned(), text.to_owned())).into();
