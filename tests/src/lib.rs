@@ -8,6 +8,7 @@ pub mod component;
 pub mod curl;
 pub mod etcd;
 pub mod kubectl;
+pub mod lan;
 pub mod machine;
 pub mod process;
 pub mod wire;
@@ -19,6 +20,7 @@ pub use component::Component;
 pub use curl::Curl;
 pub use etcd::Etcd;
 pub use kubectl::{Kubectl, Ran};
+pub use lan::Lan;
 pub use machine::Machine;
 
 /// How long a test waits for what should be there in a second or two, on a machine that is busy.

@@ -28,6 +28,10 @@ pub struct Machine {
     pub node: String,
     /// Of the API server; stays the same over restarts, as a user's would.
     pub port: u16,
+    /// The address that the API server listens on.
+    address: String,
+    /// The network namespace that it runs in, if not the test's.
+    namespace: Option<String>,
     /// What runs: `up`, `server` or `agent`.
     mode: Vec<String>,
     child: Option<Child>,
@@ -51,13 +55,32 @@ impl Machine {
         machine
     }
 
+    /// `everynode server …` on this address, ready.
+    #[track_caller]
+    pub fn server_at(address: &str, flags: &[&str]) -> Machine {
+        let mode = [&["server"], flags].concat();
+        let mut machine = Machine::prepared(&mode);
+        machine.address = address.to_owned();
+        machine.start();
+        machine
+    }
+
+    /// A machine of its own network namespace, on which nothing runs yet.
+    pub fn in_namespace(namespace: String, mode: &[&str]) -> Machine {
+        let mut machine = Machine::prepared(mode);
+        machine.namespace = Some(namespace);
+        machine
+    }
+
     /// A machine on which nothing runs yet.
     pub fn prepared(mode: &[&str]) -> Machine {
         let folder = tempfile::Builder::new().prefix("en").tempdir_in("/tmp").expect("a folder");
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let node = format!("node-{}-{number}", std::process::id());
         let mode = mode.iter().map(ToString::to_string).collect();
-        let machine = Machine { folder, node, port: free_port(), mode, child: None };
+        let address = "127.0.0.1".to_owned();
+        let machine =
+            Machine { folder, node, port: free_port(), address, namespace: None, mode, child: None };
         std::fs::create_dir_all(machine.manifests()).expect("the manifest folder");
         std::fs::write(machine.kubelet_config(), KUBELET_CONFIG).expect("the kubelet configuration");
         machine
@@ -96,11 +119,19 @@ impl Machine {
         self.child.as_ref().expect("runs").id()
     }
 
+    /// The binary, where this machine's programs run.
+    fn binary(&self) -> Command {
+        let Some(namespace) = &self.namespace else { return Command::new(everynode()) };
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{namespace}")).arg(everynode());
+        command
+    }
+
     fn command(&self) -> Command {
-        let mut command = Command::new(everynode());
+        let mut command = self.binary();
         command.args(&self.mode).arg("--data-dir").arg(self.data()).args(["--node-name", &self.node]);
         if self.mode[0] != "agent" {
-            command.args(["--listen", &format!("127.0.0.1:{}", self.port)]);
+            command.args(["--listen", &format!("{}:{}", self.address, self.port)]);
         }
         if self.mode[0] != "server" {
             command.arg("--pod-manifest-path").arg(self.manifests());
@@ -153,6 +184,25 @@ impl Machine {
     /// kill -9.
     pub fn crash(&mut self) {
         process::kill_9(&mut self.child.take().expect("runs"));
+    }
+
+    /// Its plug is pulled: everynode, its runtime and every container end at once, without a word.
+    #[track_caller]
+    pub fn power_off(&mut self) {
+        let socket = self.data().join("agent/containerd/containerd.sock");
+        let listed = process::run(
+            Command::new("ctr").arg("--address").arg(socket).args(["--namespace", "k8s.io", "tasks", "list"]),
+            SOON,
+        );
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let containers = listed.lines().filter_map(|line| line.split_whitespace().nth(1)?.parse().ok());
+        let containers: Vec<i32> = containers.collect();
+        self.crash();
+        let programs = process::with_argument(&self.data().display().to_string());
+        assert!(!programs.is_empty() && !containers.is_empty(), "it ran");
+        for pid in programs.into_iter().chain(containers) {
+            process::kill_9_of(pid);
+        }
     }
 
     /// SIGTERM, and wait.
@@ -227,7 +277,7 @@ impl Machine {
             let _ = child.wait();
         }
         if self.data().exists() {
-            let mut command = Command::new(everynode());
+            let mut command = self.binary();
             command.args(["down", "--purge", "--data-dir"]).arg(self.data());
             let out = process::run(&mut command, DOWN_DEADLINE);
             assert!(out.status.success(), "down: {}", String::from_utf8_lossy(&out.stderr));

@@ -63,6 +63,24 @@ pub fn kill_9(child: &mut Child) {
     child.wait().expect("reap");
 }
 
+/// kill -9 of a process that is not ours to reap; it may be gone already.
+pub fn kill_9_of(pid: i32) {
+    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+/// The processes that name this path, or something below it, on their command line.
+pub fn with_argument(path: &str) -> Vec<i32> {
+    let processes = std::fs::read_dir("/proc").expect("/proc");
+    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let names_it = |pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(path)
+    };
+    pids.filter(names_it).collect()
+}
+
 /// Room for ten thousand connections, of this process and of those that it starts.
 pub fn allow_many_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
