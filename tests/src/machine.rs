@@ -189,12 +189,7 @@ impl Machine {
     /// Its plug is pulled: everynode, its runtime and every container end at once, without a word.
     #[track_caller]
     pub fn power_off(&mut self) {
-        let socket = self.data().join("agent/containerd/containerd.sock");
-        let listed = process::run(
-            Command::new("ctr").arg("--address").arg(socket).args(["--namespace", "k8s.io", "tasks", "list"]),
-            SOON,
-        );
-        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let listed = self.tasks();
         let containers = listed.lines().filter_map(|line| line.split_whitespace().nth(1)?.parse().ok());
         let containers: Vec<i32> = containers.collect();
         self.crash();
@@ -237,6 +232,18 @@ impl Machine {
         process::run(Command::new(everynode()).args(arguments), READY_DEADLINE)
     }
 
+    /// What the binary is to be given on another machine to make it a node of this server.
+    #[track_caller]
+    pub fn join_arguments(&self) -> String {
+        let data = self.data();
+        let made = self.everynode(&["token", "create", "--data-dir", data.to_str().expect("text")]);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let line = String::from_utf8(made.stdout).expect("text");
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words[..2], ["everynode", "agent"], "{line}");
+        words[1..].join(" ")
+    }
+
     /// The Pods of a label, when there are `count` and all are Ready.
     #[track_caller]
     pub fn ready_pods(&self, label: &str, count: usize) -> Vec<Value> {
@@ -256,18 +263,25 @@ impl Machine {
     /// Container ids as the runtime knows them: what must not change when nothing restarts.
     #[track_caller]
     pub fn running_containers(&self) -> Vec<String> {
-        let socket = self.data().join("agent/containerd/containerd.sock");
-        let out = process::run(
-            Command::new("ctr").arg("--address").arg(socket).args(["--namespace", "k8s.io", "tasks", "list"]),
-            SOON,
-        );
-        let mut ids: Vec<String> = String::from_utf8_lossy(&out.stdout)
+        let mut ids: Vec<String> = self
+            .tasks()
             .lines()
             .filter(|line| line.contains("RUNNING"))
             .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
             .collect();
         ids.sort();
         ids
+    }
+
+    /// Containers as the runtime lists them, a line each: id, pid, state.
+    #[track_caller]
+    fn tasks(&self) -> String {
+        let socket = self.data().join("agent/containerd/containerd.sock");
+        let out = process::run(
+            Command::new("ctr").arg("--address").arg(socket).args(["--namespace", "k8s.io", "tasks", "list"]),
+            SOON,
+        );
+        String::from_utf8_lossy(&out.stdout).into_owned()
     }
 
     /// `everynode down --purge`.

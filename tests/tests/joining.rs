@@ -10,14 +10,8 @@ const DAEMON: &str = "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: web
 #[test]
 fn the_printed_command_makes_a_node_whose_daemons_start_without_the_server_too() {
     let mut server = Machine::server();
-    let data = server.data();
-    let made = server.everynode(&["token", "create", "--data-dir", data.to_str().expect("text")]);
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let line = String::from_utf8(made.stdout).expect("text");
-    let words: Vec<&str> = line.split_whitespace().collect();
-    assert_eq!(words[..2], ["everynode", "agent"], "{line}");
-
-    let mut newcomer = Machine::prepared(&words[1..]);
+    let arguments = server.join_arguments();
+    let mut newcomer = Machine::prepared(&arguments.split(' ').collect::<Vec<_>>());
     newcomer.start();
     newcomer.load(&["busybox"]);
     let kubectl = server.kubectl();

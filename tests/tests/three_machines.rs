@@ -37,10 +37,8 @@ impl Fleet {
             if apart { &["--controllers=*,-daemonset-controller"] } else { &[] },
         );
         let controllers = apart.then(|| controllers(&server));
-        let data = server.data();
-        let made = server.everynode(&["token", "create", "--data-dir", data.to_str().expect("text")]);
-        let line = String::from_utf8(made.stdout).expect("text");
-        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        let arguments = server.join_arguments();
+        let words: Vec<&str> = arguments.split(' ').collect();
         let machines = (0..3).map(|i| {
             let mut machine = Machine::in_namespace(lan.namespace(i), &words);
             machine.start();
@@ -94,6 +92,14 @@ impl Fleet {
     }
 
     #[track_caller]
+    fn pod_is_ready(&self, why: &str, name: &str, is_right: impl Fn(&Value) -> bool) {
+        eventually(why, SOON, || {
+            let pod = self.kubectl().get(&["pod", name])?;
+            if is_ready(&pod) && is_right(&pod) { Ok(()) } else { Err(pod["status"].to_string()) }
+        });
+    }
+
+    #[track_caller]
     fn label(&self, i: usize, label: &str) {
         self.kubectl().run(&["label", "--overwrite", "node", self.node(i), label]);
     }
@@ -130,21 +136,13 @@ fn a_machine_that_is_cut_off_or_boots_without_its_server_keeps_its_daemons() {
     kubectl.apply(&daemon_set("web", "", ""));
     fleet.runs_on("one Pod for each machine", "app=web", &[0, 1, 2]);
     let mirror = format!("fixed-{}", fleet.node(2));
-    eventually("the static Pod's mirror", SOON, || {
-        let pod = kubectl.get(&["pod", &mirror])?;
-        if is_ready(&pod) { Ok(()) } else { Err(pod["status"].to_string()) }
-    });
+    fleet.pod_is_ready("the static Pod's mirror", &mirror, |_| true);
 
     // Cut off: its Pods go on, and it is the same ones when it is back; the server dies in the middle of it.
     let before = fleet.machines[0].running_containers();
     assert_eq!(before.len(), 2);
-    let pod_of = |i: usize| -> Result<Value, String> {
-        let pods = kubectl.get(&["pods", "-l", "app=web"])?;
-        let here =
-            pods["items"].as_array().into_iter().flatten().find(|p| p["spec"]["nodeName"] == fleet.node(i));
-        here.cloned().ok_or_else(|| "no Pod".to_owned())
-    };
-    let was = pod_of(0).expect("its Pod");
+    let pods = fleet.server.ready_pods("app=web", 3);
+    let was = pods.iter().find(|pod| pod["spec"]["nodeName"] == fleet.node(0)).expect("its Pod");
     fleet.lan.cut_off(0);
     let since = Instant::now();
     let name = fleet.node(0).to_owned();
@@ -164,12 +162,9 @@ fn a_machine_that_is_cut_off_or_boots_without_its_server_keeps_its_daemons() {
     is_unknown().expect("still away");
     fleet.lan.reconnect(0);
     fleet.nodes_are_ready();
-    let uid = was["metadata"]["uid"].clone();
-    let pod_name = was["metadata"]["name"].as_str().expect("name").to_owned();
-    eventually("its Pod is ready as it was", SOON, || {
-        let pod = kubectl.get(&["pod", &pod_name])?;
-        let same = pod["metadata"]["uid"] == uid && containers(&pod) == containers(&was);
-        if same && is_ready(&pod) { Ok(()) } else { Err(pod["status"].to_string()) }
+    let pod_name = was["metadata"]["name"].as_str().expect("name");
+    fleet.pod_is_ready("its Pod is ready as it was", pod_name, |pod| {
+        pod["metadata"]["uid"] == was["metadata"]["uid"] && containers(pod) == containers(was)
     });
     assert_eq!(fleet.machines[0].running_containers(), before, "nothing restarted");
 
@@ -187,10 +182,7 @@ fn a_machine_that_is_cut_off_or_boots_without_its_server_keeps_its_daemons() {
     fleet.server.start();
     fleet.nodes_are_ready();
     fleet.runs_on("the daemons are as they were", "app=web", &[0, 1, 2]);
-    eventually("the static Pod is seen again", SOON, || {
-        let pod = kubectl.get(&["pod", &mirror])?;
-        if is_ready(&pod) { Ok(()) } else { Err(pod["status"].to_string()) }
-    });
+    fleet.pod_is_ready("the static Pod is seen again", &mirror, |_| true);
     assert_eq!(fleet.machines[2].running_containers(), booted, "the server's return restarts nothing");
     assert_eq!(fleet.machines[0].running_containers(), before, "nor anywhere else");
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use client::events::Severity;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ObjectReference;
 use process::Shutdown;
 use serde::{Deserialize, Serialize};
 
@@ -91,7 +90,7 @@ pub async fn run(context: Arc<NodeContext>, root_dir: PathBuf, shutdown: Shutdow
         context.measures.manifest_faults.set(i64::try_from(faults.len()).unwrap_or(i64::MAX));
         let now: BTreeSet<String> = faults.iter().map(FaultLine::text).collect();
         for fault in now.difference(&told) {
-            say(&context, fault);
+            context.say_of_node(Severity::Warning, "StaticPodManifestFault", fault);
         }
         told = now;
         let report = StaticReport::now(&context);
@@ -116,19 +115,6 @@ fn write(root_dir: &Path, report: &StaticReport) -> std::io::Result<()> {
     let next = root_dir.join(format!(".{FILE}"));
     std::fs::write(&next, text)?;
     std::fs::rename(next, root_dir.join(FILE))
-}
-
-/// A Warning on our Node.
-fn say(context: &NodeContext, fault: &str) {
-    let Some(recorder) = &context.recorder else { return };
-    let regarding = ObjectReference {
-        kind: Some("Node".to_owned()),
-        name: Some(context.node_name.clone()),
-        // COMPAT(kubelet): a node's own events carry its name as uid.
-        uid: Some(context.node_name.clone()),
-        ..ObjectReference::default()
-    };
-    recorder.event(&regarding, Severity::Warning, "StaticPodManifestFault", fault);
 }
 
 /// A report on texts that no agent runs, for `everynode static validate`.

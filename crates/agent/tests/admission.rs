@@ -1,28 +1,21 @@
 //! The node's own word on a Pod before its first start: refusals, places taken from others, and what is never asked.
 
+#[path = "support/fake_node.rs"]
+mod fake_node;
 #[path = "support/small_api.rs"]
 mod small_api;
 #[path = "support/waiting.rs"]
 mod waiting;
 
-use std::sync::Arc;
-
-use agent::{Agent, Config, RuntimeChoice};
-use cri::Runtime;
-use cri::fake::FakeRuntime;
+use agent::{Agent, Config};
+use fake_node::FakeNode as Node;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use process::{Shutdown, SystemClock, Tasks};
+use process::{Shutdown, Tasks};
 use serde_json::{Value, json};
 use small_api::SmallApi;
-use tempfile::TempDir;
 use waiting::{DEADLINE, eventually};
 
 const VICTIM: &str = "/api/v1/namespaces/default/pods/victim";
-
-struct Node {
-    folder: TempDir,
-    runtime: Arc<FakeRuntime>,
-}
 
 struct Running {
     agent: Agent,
@@ -30,22 +23,6 @@ struct Running {
 }
 
 impl Node {
-    fn new() -> Node {
-        let runtime = Arc::new(FakeRuntime::new(SystemClock::shared()));
-        runtime.add_image("web:1");
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("manifests")).unwrap();
-        Node { folder, runtime }
-    }
-
-    fn config(&self) -> Config {
-        let mut config = Config::new("n1", self.folder.path().join("agent"));
-        config.manifest = Some(self.folder.path().join("manifests"));
-        config.runtime = RuntimeChoice::Given(Arc::clone(&self.runtime) as Arc<dyn Runtime>);
-        config.log_root = self.folder.path().join("logs");
-        config
-    }
-
     fn labelled(&self, label: &str) -> Config {
         let mut config = self.config();
         config.node_labels = vec![("disk".to_owned(), label.to_owned())];
@@ -63,7 +40,7 @@ impl Node {
     }
 
     fn write_text(&self, name: &str, text: &str) {
-        let manifests = self.folder.path().join("manifests");
+        let manifests = self.manifests();
         std::fs::write(manifests.join(".next"), text).unwrap();
         std::fs::rename(manifests.join(".next"), manifests.join(format!("{name}.yaml"))).unwrap();
     }

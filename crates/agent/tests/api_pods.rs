@@ -1,27 +1,24 @@
 //! An agent with an API server: its Node, mirrors of static Pods, and Pods that are bound to it. On the fake runtime.
 
+#[path = "support/fake_node.rs"]
+mod fake_node;
 #[path = "support/small_api.rs"]
 mod small_api;
 #[path = "support/waiting.rs"]
 mod waiting;
 
-use std::sync::Arc;
-
-use agent::{Agent, Config, RuntimeChoice};
-use cri::Runtime;
-use cri::fake::FakeRuntime;
-use process::{Shutdown, SystemClock, Tasks};
+use agent::{Agent, Config};
+use fake_node::FakeNode;
+use process::{Shutdown, Tasks};
 use serde_json::{Value, json};
 use small_api::SmallApi;
-use tempfile::TempDir;
 use waiting::{DEADLINE, eventually};
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 const MIRROR: &str = "/api/v1/namespaces/default/pods/web-n1";
 
 struct World {
-    folder: TempDir,
-    runtime: Arc<FakeRuntime>,
+    node: FakeNode,
     api: SmallApi,
     tasks: Tasks,
 }
@@ -35,18 +32,11 @@ impl World {
     }
 
     fn prepared() -> World {
-        let runtime = Arc::new(FakeRuntime::new(SystemClock::shared()));
-        runtime.add_image("web:1");
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("manifests")).unwrap();
-        World { folder, runtime, api: SmallApi::new(), tasks: Tasks::new(Shutdown::new()) }
+        World { node: FakeNode::new(), api: SmallApi::new(), tasks: Tasks::new(Shutdown::new()) }
     }
 
     fn config(&self) -> Config {
-        let mut config = Config::new("n1", self.folder.path().join("agent"));
-        config.manifest = Some(self.folder.path().join("manifests"));
-        config.runtime = RuntimeChoice::Given(Arc::clone(&self.runtime) as Arc<dyn Runtime>);
-        config.log_root = self.folder.path().join("logs");
+        let mut config = self.node.config();
         config.client = Some(self.api.client());
         config
     }
@@ -54,7 +44,7 @@ impl World {
     fn write(&self) {
         let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: web, labels: {app: web}}\nspec:\n  \
                     terminationGracePeriodSeconds: 1\n  containers:\n  - {name: c, image: 'web:1'}\n";
-        let manifests = self.folder.path().join("manifests");
+        let manifests = self.node.manifests();
         std::fs::write(manifests.join(".web"), text).unwrap();
         std::fs::rename(manifests.join(".web"), manifests.join("web.yaml")).unwrap();
     }
@@ -65,7 +55,7 @@ impl World {
     }
 
     fn containers(&self) -> Vec<String> {
-        self.runtime.running("c").into_iter().map(|id| id.0).collect()
+        self.node.runtime.running("c").into_iter().map(|id| id.0).collect()
     }
 
     async fn stop(self) {
@@ -118,7 +108,7 @@ async fn fault_of_a_manifest_is_a_condition_and_an_event_of_the_node() {
         now.filter(|condition| condition["status"] == status)
     };
     eventually("no fault", async || says("False").await).await;
-    std::fs::write(world.folder.path().join("manifests/web.yaml"), "kind: [").unwrap();
+    std::fs::write(world.node.manifests().join("web.yaml"), "kind: [").unwrap();
     let fault = eventually("the condition", async || says("True").await).await;
     assert!(fault["message"].as_str().unwrap().contains("web.yaml: neither YAML nor JSON"), "{fault}");
     let events = "/api/v1/namespaces/default/events";
@@ -128,7 +118,7 @@ async fn fault_of_a_manifest_is_a_condition_and_an_event_of_the_node() {
         events.find(|event| event["reason"] == "StaticPodManifestFault" && event["type"] == "Warning")
     };
     eventually("the event", told).await;
-    std::fs::remove_file(world.folder.path().join("manifests/web.yaml")).unwrap();
+    std::fs::remove_file(world.node.manifests().join("web.yaml")).unwrap();
     eventually("no fault any more", async || says("False").await).await;
     world.stop().await;
 }
@@ -212,7 +202,7 @@ async fn removed_manifest_takes_its_mirror_along() {
     let world = World::start().await;
     world.write();
     world.running_mirror().await;
-    std::fs::remove_file(world.folder.path().join("manifests/web.yaml")).unwrap();
+    std::fs::remove_file(world.node.manifests().join("web.yaml")).unwrap();
     eventually("no mirror", async || world.api.get(MIRROR).is_none().then_some(())).await;
     assert!(world.containers().is_empty(), "the mirror outlives its containers");
     world.stop().await;
@@ -227,7 +217,7 @@ async fn forged_mirror_is_removed_and_starts_nothing() {
     let path = format!("{PODS}/forged");
     world.api.put(&path, forged);
     eventually("no forged mirror", async || world.api.get(&path).is_none().then_some(())).await;
-    assert!(world.runtime.sandboxes().is_empty());
+    assert!(world.node.runtime.sandboxes().is_empty());
     world.stop().await;
 }
 
@@ -246,7 +236,7 @@ async fn bound_pod_runs_and_its_deletion_ends_it_and_then_the_object() {
     pod["metadata"]["deletionGracePeriodSeconds"] = json!(1);
     world.api.put(&path, pod);
     eventually("no object", async || world.api.get(&path).is_none().then_some(())).await;
-    assert!(world.runtime.containers().is_empty() && world.runtime.sandboxes().is_empty());
+    assert!(world.node.runtime.containers().is_empty() && world.node.runtime.sandboxes().is_empty());
     world.stop().await;
 }
 
@@ -288,7 +278,7 @@ async fn pod_that_fills_its_empty_dir_beyond_the_limit_is_evicted() {
     let running = async || world.api.get(&path).filter(|pod| pod["status"]["phase"] == "Running");
     let pod = eventually("it runs", running).await;
     let uid = pod["metadata"]["uid"].as_str().unwrap();
-    let volume = world.folder.path().join(format!("agent/pods/{uid}/volumes/kubernetes.io~empty-dir/v"));
+    let volume = world.node.folder.path().join(format!("agent/pods/{uid}/volumes/kubernetes.io~empty-dir/v"));
     std::fs::write(volume.join("much"), vec![1; 128 << 10]).unwrap();
     let failed = async || world.api.get(&path).filter(|pod| pod["status"]["phase"] == "Failed");
     let pod = eventually("it has failed", failed).await;

@@ -1,28 +1,26 @@
 //! A machine that boots while the API server is away, and what happens when it returns. On the fake runtime.
 
+#[path = "support/fake_node.rs"]
+mod fake_node;
 #[path = "support/small_api.rs"]
 mod small_api;
 #[path = "support/waiting.rs"]
 mod waiting;
 
 use std::path::Path;
-use std::sync::Arc;
 
+use agent::Agent;
 use agent::joining::Rotating;
-use agent::{Agent, Config, RuntimeChoice};
-use cri::Runtime;
-use cri::fake::FakeRuntime;
-use process::{Shutdown, SystemClock, Tasks};
+use fake_node::FakeNode;
+use process::{Shutdown, Tasks};
 use serde_json::{Value, json};
 use small_api::SmallApi;
-use tempfile::TempDir;
 use waiting::{DEADLINE, eventually};
 
 const POD: &str = "/api/v1/namespaces/default/pods/daemon";
 
 struct World {
-    folder: TempDir,
-    runtime: Arc<FakeRuntime>,
+    node: FakeNode,
     api: SmallApi,
 }
 
@@ -35,9 +33,7 @@ struct Running {
 impl World {
     /// With a daemon that has a variable from a ConfigMap.
     fn new() -> World {
-        let runtime = Arc::new(FakeRuntime::new(SystemClock::shared()));
-        runtime.add_image("web:1");
-        let world = World { folder: tempfile::tempdir().unwrap(), runtime, api: SmallApi::new() };
+        let world = World { node: FakeNode::new(), api: SmallApi::new() };
         world.api.put(
             "/api/v1/namespaces/default/configmaps/settings",
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": "default"},
@@ -61,9 +57,8 @@ impl World {
 
     async fn start(&self, client: kube::Client) -> Running {
         let client = Rotating::new(client);
-        let mut config = Config::new("n1", self.folder.path().join("agent"));
-        config.runtime = RuntimeChoice::Given(Arc::clone(&self.runtime) as Arc<dyn Runtime>);
-        config.log_root = self.folder.path().join("logs");
+        let mut config = self.node.config();
+        config.manifest = None;
         config.client = Some(client.client());
         let tasks = Tasks::new(Shutdown::new());
         let agent = Agent::start(config, &tasks).await.unwrap();
@@ -76,7 +71,7 @@ impl World {
         let running = async || self.api.get(POD).filter(|pod| pod["status"]["phase"] == "Running");
         let pod = eventually("the daemon runs", running).await;
         let uid = pod["metadata"]["uid"].as_str().unwrap();
-        let file = self.folder.path().join("agent/offline").join(format!("{uid}.json"));
+        let file = self.node.folder.path().join("agent/offline").join(format!("{uid}.json"));
         eventually("it is on the disk", async || {
             let kept: Value = serde_json::from_slice(&std::fs::read(&file).ok()?).ok()?;
             let runs = kept["pod"]["status"]["phase"] == "Running";
@@ -88,7 +83,7 @@ impl World {
     }
 
     fn containers(&self) -> Vec<String> {
-        self.runtime.running("c").into_iter().map(|id| id.0).collect()
+        self.node.runtime.running("c").into_iter().map(|id| id.0).collect()
     }
 
     async fn one(&self) -> String {
@@ -124,12 +119,12 @@ fn nowhere() -> kube::Client {
 async fn machine_that_boots_while_the_api_is_away_starts_its_daemons_and_nothing_restarts_when_it_returns() {
     let world = World::new();
     world.run_once().await;
-    world.runtime.reboot();
+    world.node.runtime.reboot();
     assert!(world.containers().is_empty());
 
     let second = world.start(nowhere()).await;
     let started = world.one().await;
-    let config = world.runtime.container_config(&cri::ContainerId::new(&started)).unwrap();
+    let config = world.node.runtime.container_config(&cri::ContainerId::new(&started)).unwrap();
     assert!(config.env.contains(&("MODE".to_owned(), "fast".to_owned())), "its ConfigMap is from the disk");
     eventually("its status", async || second.restarts().filter(|count| *count == 1)).await;
 
@@ -149,15 +144,15 @@ async fn machine_that_boots_while_the_api_is_away_starts_its_daemons_and_nothing
 async fn daemon_that_was_deleted_while_its_machine_was_off_ends_when_the_api_returns() {
     let world = World::new();
     world.run_once().await;
-    world.runtime.reboot();
+    world.node.runtime.reboot();
     let second = world.start(nowhere()).await;
     world.one().await;
     world.api.delete(POD);
     second.client.replace(world.api.client());
     eventually("nothing runs", async || second.agent.pods().is_empty().then_some(())).await;
-    assert!(world.containers().is_empty() && world.runtime.sandboxes().is_empty());
+    assert!(world.containers().is_empty() && world.node.runtime.sandboxes().is_empty());
     let left = async || {
-        let files = std::fs::read_dir(world.folder.path().join("agent/offline")).unwrap();
+        let files = std::fs::read_dir(world.node.folder.path().join("agent/offline")).unwrap();
         (files.count() == 0).then_some(())
     };
     eventually("nothing is kept of it", left).await;
@@ -172,7 +167,7 @@ async fn agent_that_restarts_while_the_api_is_away_adopts_what_runs_and_keeps_it
     let second = world.start(nowhere()).await;
     eventually("it is adopted", async || second.restarts().filter(|count| *count == 0)).await;
     assert_eq!(world.containers(), std::slice::from_ref(&before));
-    world.runtime.exit_container(&cri::ContainerId::new(&before), cri::fake::Ending::code(1));
+    world.node.runtime.exit_container(&cri::ContainerId::new(&before), cri::fake::Ending::code(1));
     eventually("it is started again", async || second.restarts().filter(|count| *count == 1)).await;
     second.stop().await;
 }

@@ -1,6 +1,8 @@
 //! A node that is short of something: conditions, refusals, evictions, and images that go. On the fake runtime; the
 //! figures are this machine's, the thresholds such that they are always met.
 
+#[path = "support/fake_node.rs"]
+mod fake_node;
 #[path = "support/small_api.rs"]
 mod small_api;
 #[path = "support/waiting.rs"]
@@ -9,17 +11,16 @@ mod waiting;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent::{Agent, Config, RuntimeChoice};
+use agent::{Agent, Config};
 use async_trait::async_trait;
 use cri::Runtime;
-use cri::fake::FakeRuntime;
+use fake_node::FakeNode;
 use jiff::Timestamp;
 use podmachine::image_gc::Policy;
 use podmachine::pressure::{Limits, Written};
-use process::{Clock, Shutdown, SystemClock, Tasks};
+use process::{Clock, Shutdown, Tasks};
 use serde_json::{Value, json};
 use small_api::SmallApi;
-use tempfile::TempDir;
 use waiting::{DEADLINE, eventually};
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -41,24 +42,19 @@ impl Clock for Hasty {
 }
 
 struct World {
-    folder: TempDir,
-    runtime: Arc<FakeRuntime>,
+    node: FakeNode,
     api: SmallApi,
     tasks: Tasks,
 }
 
 impl World {
     fn prepared() -> World {
-        let runtime = Arc::new(FakeRuntime::new(SystemClock::shared()));
-        runtime.add_image("web:1");
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("manifests")).unwrap();
-        World { folder, runtime, api: SmallApi::new(), tasks: Tasks::new(Shutdown::new()) }
+        World { node: FakeNode::new(), api: SmallApi::new(), tasks: Tasks::new(Shutdown::new()) }
     }
 
     /// A node that is short of one thing for ever, or of nothing.
     fn config(&self, signal: Option<&str>) -> Config {
-        let mut config = Config::new("n1", self.folder.path().join("agent"));
+        let mut config = self.node.config();
         // Soft, for a hard one is kept from what Pods may ask for.
         let table = |text: &str| signal.map(|name| (name.to_owned(), text.to_owned())).into_iter().collect();
         let written = Written {
@@ -68,9 +64,6 @@ impl World {
             ..Written::default()
         };
         config.eviction = Limits::parse(&written).unwrap();
-        config.manifest = Some(self.folder.path().join("manifests"));
-        config.runtime = RuntimeChoice::Given(Arc::clone(&self.runtime) as Arc<dyn Runtime>);
-        config.log_root = self.folder.path().join("logs");
         config.client = Some(self.api.client());
         config.clock = Arc::new(Hasty);
         config
@@ -117,8 +110,15 @@ impl World {
     }
 
     async fn images(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            self.runtime.list_images().await.unwrap().into_iter().flat_map(|image| image.repo_tags).collect();
+        let mut names: Vec<String> = self
+            .node
+            .runtime
+            .list_images()
+            .await
+            .unwrap()
+            .into_iter()
+            .flat_map(|image| image.repo_tags)
+            .collect();
         names.sort();
         names
     }
@@ -132,7 +132,7 @@ impl World {
 async fn node_short_of_memory_evicts_who_may_go_refuses_who_asks_for_nothing_and_keeps_static_pods() {
     let world = World::prepared();
     let fixed = "apiVersion: v1\nkind: Pod\nmetadata: {name: fixed}\nspec:\n  containers:\n  - {name: c, image: 'web:1'}\n";
-    std::fs::write(world.folder.path().join("manifests/fixed.yaml"), fixed).unwrap();
+    std::fs::write(world.node.manifests().join("fixed.yaml"), fixed).unwrap();
     world.start(world.config(Some("memory.available"))).await;
     world.node_condition("MemoryPressure", "True").await;
     world.node_condition("DiskPressure", "False").await;
@@ -156,14 +156,14 @@ async fn node_short_of_memory_evicts_who_may_go_refuses_who_asks_for_nothing_and
     assert_eq!(target["reason"], "TerminationByKubelet");
     assert_eq!(world.node_event("EvictionThresholdMet").await, "Attempting to reclaim memory");
     world.phase("fixed-n1", "Running").await;
-    assert_eq!(world.runtime.running("c").len(), 1, "only the static Pod's");
+    assert_eq!(world.node.runtime.running("c").len(), 1, "only the static Pod's");
     world.stop().await;
 }
 
 #[tokio::test]
 async fn node_short_of_disk_removes_images_that_nobody_needs_first_and_refuses_all_but_critical_pods() {
     let world = World::prepared();
-    world.runtime.add_image("unused:1");
+    world.node.runtime.add_image("unused:1");
     world.bind("critical", json!({}));
     let path = format!("{PODS}/critical");
     let mut critical = world.api.get(&path).unwrap();
@@ -186,7 +186,7 @@ async fn node_short_of_disk_removes_images_that_nobody_needs_first_and_refuses_a
 #[tokio::test]
 async fn full_image_disk_loses_images_that_nobody_needs_and_says_when_that_is_not_enough() {
     let world = World::prepared();
-    world.runtime.add_image("unused:1");
+    world.node.runtime.add_image("unused:1");
     world.bind("web", json!({}));
     let mut config = world.config(None);
     // Any disk is this full.

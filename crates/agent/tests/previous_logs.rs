@@ -1,16 +1,18 @@
 //! The agent's own HTTPS API: which life of a container `kubectl logs --previous` shows, usage, configuration.
 
+#[path = "support/fake_node.rs"]
+mod fake_node;
 #[path = "support/waiting.rs"]
 mod waiting;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use agent::{Agent, Config, HttpConfig, RuntimeChoice, Tls};
+use agent::{Agent, HttpConfig, Tls};
 use base64::Engine;
-use cri::Runtime;
 use cri::fake::{Ending, FakeRuntime};
-use process::{Shutdown, SystemClock, Tasks};
+use fake_node::FakeNode;
+use process::{Shutdown, Tasks};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use waiting::{DEADLINE, eventually};
 
@@ -68,25 +70,18 @@ struct Asked {
 }
 
 async fn start() -> Asked {
-    let runtime = Arc::new(FakeRuntime::new(SystemClock::shared()));
-    runtime.add_image("web:1");
-    let folder = tempfile::tempdir().unwrap();
-    let manifests = folder.path().join("manifests");
-    std::fs::create_dir(&manifests).unwrap();
+    let node = FakeNode::new();
     let manifest = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n  - {name: c, image: 'web:1'}\n";
-    std::fs::write(manifests.join("web.yaml"), manifest).unwrap();
+    std::fs::write(node.manifests().join("web.yaml"), manifest).unwrap();
     let made = certificates();
-    let mut config = Config::new("n1", folder.path().join("agent"));
-    config.manifest = Some(manifests);
-    config.runtime = RuntimeChoice::Given(Arc::clone(&runtime) as Arc<dyn Runtime>);
-    config.log_root = folder.path().join("logs");
+    let mut config = node.config();
     let (certificate_pem, key_pem) = made.server.clone();
     let tls = Tls { certificate_pem, key_pem, client_ca_pem: made.ca.pem() };
     config.http = Some(HttpConfig { listen: "127.0.0.1:0".parse().unwrap(), tls });
     let tasks = Tasks::new(Shutdown::new());
     let agent = Agent::start(config, &tasks).await.unwrap();
     let client = client(&made, &agent);
-    Asked { runtime, agent, tasks, client, _folder: folder }
+    Asked { runtime: node.runtime, agent, tasks, client, _folder: node.folder }
 }
 
 #[tokio::test]

@@ -1,24 +1,20 @@
 //! Static Pods on an agent that stands alone, with the fake runtime: what runs, what stays, what is replaced.
 
+#[path = "support/fake_node.rs"]
+mod fake_node;
 #[path = "support/waiting.rs"]
 mod waiting;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use agent::{Agent, Config, RuntimeChoice};
-use cri::fake::{Ending, FakeRuntime, Program};
-use cri::{Runtime, SandboxState};
+use agent::{Agent, Config};
+use cri::SandboxState;
+use cri::fake::{Ending, Program};
+use fake_node::FakeNode as Node;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
-use process::{Shutdown, SystemClock, Tasks};
-use tempfile::TempDir;
+use process::{Shutdown, Tasks};
 use waiting::{DEADLINE, eventually};
-
-struct Node {
-    folder: TempDir,
-    runtime: Arc<FakeRuntime>,
-}
 
 struct Running {
     agent: Agent,
@@ -26,21 +22,10 @@ struct Running {
 }
 
 impl Node {
-    fn new() -> Node {
-        let runtime = Arc::new(FakeRuntime::new(SystemClock::shared()));
-        runtime.add_image("web:1");
-        runtime.add_image("web:2");
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("manifests")).unwrap();
-        Node { folder, runtime }
-    }
-
-    fn config(&self) -> Config {
-        let mut config = Config::new("n1", self.folder.path().join("agent"));
-        config.manifest = Some(self.manifests());
-        config.runtime = RuntimeChoice::Given(Arc::clone(&self.runtime) as Arc<dyn Runtime>);
-        config.log_root = self.folder.path().join("logs");
-        config
+    fn with_two_images() -> Node {
+        let node = Node::new();
+        node.runtime.add_image("web:2");
+        node
     }
 
     async fn start(&self) -> Running {
@@ -51,10 +36,6 @@ impl Node {
         let tasks = Tasks::new(Shutdown::new());
         let agent = Agent::start(config, &tasks).await.unwrap();
         Running { agent, tasks }
-    }
-
-    fn manifests(&self) -> std::path::PathBuf {
-        self.folder.path().join("manifests")
     }
 
     fn write(&self, file: &str, image: &str) {
@@ -104,7 +85,7 @@ fn put(folder: &Path, file: &str, text: &str) {
 
 #[tokio::test]
 async fn manifest_becomes_a_running_pod_and_its_removal_ends_it() {
-    let node = Node::new();
+    let node = Node::with_two_images();
     let running = node.start().await;
     assert!(running.agent.ready().await);
     node.write("web.yaml", "web:1");
@@ -121,7 +102,7 @@ async fn manifest_becomes_a_running_pod_and_its_removal_ends_it() {
 
 #[tokio::test]
 async fn agent_that_comes_back_adopts_what_runs() {
-    let node = Node::new();
+    let node = Node::with_two_images();
     let first = node.start().await;
     node.write("web.yaml", "web:1");
     let before = node.one().await;
@@ -138,7 +119,7 @@ async fn agent_that_comes_back_adopts_what_runs() {
 
 #[tokio::test]
 async fn edited_manifest_replaces_its_pod_and_both_never_run_at_once() {
-    let node = Node::new();
+    let node = Node::with_two_images();
     let running = node.start().await;
     node.write("web.yaml", "web:1");
     let before = node.one().await;
@@ -157,7 +138,7 @@ async fn edited_manifest_replaces_its_pod_and_both_never_run_at_once() {
 
 #[tokio::test]
 async fn broken_manifest_leaves_its_pod_and_the_others_alone() {
-    let node = Node::new();
+    let node = Node::with_two_images();
     let running = node.start().await;
     node.write("web.yaml", "web:1");
     let before = node.one().await;
@@ -170,7 +151,7 @@ async fn broken_manifest_leaves_its_pod_and_the_others_alone() {
 
 #[tokio::test]
 async fn container_that_ends_is_started_again() {
-    let node = Node::new();
+    let node = Node::with_two_images();
     let running = node.start().await;
     node.write("web.yaml", "web:1");
     let before = node.one().await;
@@ -184,7 +165,7 @@ async fn container_that_ends_is_started_again() {
 
 #[tokio::test]
 async fn pod_that_no_source_wants_any_more_ends_at_the_next_start() {
-    let node = Node::new();
+    let node = Node::with_two_images();
     let first = node.start().await;
     node.write("web.yaml", "web:1");
     node.one().await;
@@ -198,7 +179,7 @@ async fn pod_that_no_source_wants_any_more_ends_at_the_next_start() {
 
 #[tokio::test]
 async fn nothing_is_taken_down_while_the_api_was_never_heard() {
-    let node = Node::new();
+    let node = Node::with_two_images();
     let first = node.start().await;
     node.write("web.yaml", "web:1");
     let before = node.one().await;
@@ -218,7 +199,7 @@ async fn nothing_is_taken_down_while_the_api_was_never_heard() {
 
 #[tokio::test]
 async fn runtime_that_was_away_is_used_again_and_nothing_is_started_twice() {
-    let node = Node::new();
+    let node = Node::with_two_images();
     let running = node.start().await;
     node.write("web.yaml", "web:1");
     let before = node.one().await;
@@ -239,7 +220,7 @@ async fn runtime_that_was_away_is_used_again_and_nothing_is_started_twice() {
 
 #[tokio::test]
 async fn pod_that_ignores_its_stop_signal_is_killed_after_its_grace() {
-    let node = Node::new();
+    let node = Node::with_two_images();
     node.runtime.set_program("web:1", Program::ignores_stop());
     let running = node.start().await;
     node.write("web.yaml", "web:1");
@@ -251,7 +232,7 @@ async fn pod_that_ignores_its_stop_signal_is_killed_after_its_grace() {
 
 #[tokio::test]
 async fn tcp_socket_in_a_hook_does_nothing() {
-    let node = Node::new();
+    let node = Node::with_two_images();
     let running = node.start().await;
     // Nobody listens there: a hook that looked would fail, and its container would not go on.
     let hook = "lifecycle: {postStart: {tcpSocket: {host: 127.0.0.1, port: 1}}}";
@@ -264,7 +245,7 @@ async fn tcp_socket_in_a_hook_does_nothing() {
 
 #[tokio::test]
 async fn images_of_an_edit_are_pulled_before_the_pod_is_stopped() {
-    let node = Node::new();
+    let node = Node::with_two_images();
     node.runtime.add_to_registry("web:3");
     node.runtime.set_latency(cri::Operation::PullImage, Duration::from_millis(300));
     let running = node.start().await;
@@ -285,7 +266,7 @@ async fn images_of_an_edit_are_pulled_before_the_pod_is_stopped() {
 
 #[tokio::test]
 async fn edit_whose_image_cannot_be_had_ends_nothing_and_is_reported_until_it_is_mended() {
-    let node = Node::new();
+    let node = Node::with_two_images();
     node.runtime.add_to_registry("web:2");
     let running = node.start().await;
     node.write("web.yaml", "web:1");
@@ -311,7 +292,7 @@ async fn edit_whose_image_cannot_be_had_ends_nothing_and_is_reported_until_it_is
 
 #[tokio::test]
 async fn edit_made_while_no_agent_ran_replaces_the_pod_and_both_never_run_at_once() {
-    let node = Node::new();
+    let node = Node::with_two_images();
     let first = node.start().await;
     node.write("web.yaml", "web:1");
     let before = node.one().await;
@@ -333,7 +314,7 @@ async fn edit_made_while_no_agent_ran_replaces_the_pod_and_both_never_run_at_onc
 
 #[tokio::test]
 async fn pod_that_was_put_back_while_it_ended_goes_on_counting_its_restarts() {
-    let node = Node::new();
+    let node = Node::with_two_images();
     node.runtime.set_program("web:1", Program::ignores_stop());
     let running = node.start().await;
     node.write("web.yaml", "web:1");
@@ -358,7 +339,7 @@ async fn pod_that_was_put_back_while_it_ended_goes_on_counting_its_restarts() {
 
 #[tokio::test]
 async fn config_map_of_the_folder_is_in_the_containers_variables_and_follows_the_file() {
-    let node = Node::new();
+    let node = Node::with_two_images();
     let running = node.start().await;
     let pod = manifest("web", "web:1").replace(
         "image: 'web:1'}",
@@ -384,7 +365,7 @@ async fn config_map_of_the_folder_is_in_the_containers_variables_and_follows_the
 
 #[tokio::test]
 async fn broken_file_is_in_the_report_and_the_metric() {
-    let node = Node::new();
+    let node = Node::with_two_images();
     let config = node.config();
     let metrics = config.metrics.clone();
     let running = node.start_with(config).await;

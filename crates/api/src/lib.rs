@@ -13,6 +13,7 @@ pub mod int_or_percent;
 pub mod label;
 pub mod meta;
 pub mod names;
+pub mod network;
 pub mod pod;
 pub mod quantity;
 pub mod scheme;

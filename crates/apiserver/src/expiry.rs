@@ -1,4 +1,5 @@
-//! Events are kept for an hour after they were last written, then removed. Upstream gives them a lease in etcd at every write; here one task looks every minute.
+//! Events are kept for an hour after they were last written, then removed. Upstream gives them a lease in etcd at every
+//! write; here one task looks every minute.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -236,11 +236,16 @@ impl PodFacts {
         // COMPAT(apps/v1): a Ready condition without a time is never available.
         let Some(since) = since else { return Availability::NotReady };
         let minimum = SignedDuration::from_secs(i64::from(min_ready_seconds));
-        let after = since.saturating_add(minimum).unwrap_or(Timestamp::MAX);
+        let after = later(since, minimum);
         if now > after { Availability::Available } else { Availability::After(after) }
     }
 
     pub fn is_available(&self, now: Timestamp, min_ready_seconds: i32) -> bool {
         self.availability(now, min_ready_seconds) == Availability::Available
     }
+}
+
+/// As late as there is, where that would be later.
+pub fn later(time: Timestamp, duration: SignedDuration) -> Timestamp {
+    time.saturating_add(duration).unwrap_or(Timestamp::MAX)
 }

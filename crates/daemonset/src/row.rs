@@ -6,7 +6,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::facts::{Availability, Ended, PodFacts, PodId};
+use crate::facts::{Availability, Ended, PodFacts, PodId, later};
 use crate::plan::{CreateReason, DeleteReason};
 use crate::verdict::{Unwanted, Verdict};
 use crate::wanted::{Strategy, Wanted};
@@ -38,16 +38,12 @@ impl Backoff {
     }
 
     pub fn until(&self) -> Timestamp {
-        add(self.since, SignedDuration::from_secs(self.pause_seconds))
+        later(self.since, SignedDuration::from_secs(self.pause_seconds))
     }
 
     fn is_idle(&self, now: Timestamp) -> bool {
-        now > add(self.since, SignedDuration::from_secs(BACKOFF_IDLE_SECONDS))
+        now > later(self.since, SignedDuration::from_secs(BACKOFF_IDLE_SECONDS))
     }
-}
-
-fn add(time: Timestamp, duration: SignedDuration) -> Timestamp {
-    time.saturating_add(duration).unwrap_or(Timestamp::MAX)
 }
 
 /// What a row adds to the DaemonSet's sums.
@@ -288,7 +284,7 @@ fn prune_surging(
         match new.availability(seen.now, seen.wanted.min_ready_seconds) {
             Availability::Available => DeleteReason::Superseded { by: new.id.name.clone() },
             // Nothing else looks at a Node again that may only keep its Pods.
-            Availability::After(moment) => return earliest(look_again_at, add(moment, JUST_AFTER)),
+            Availability::After(moment) => return earliest(look_again_at, later(moment, JUST_AFTER)),
             Availability::NotReady => return,
         }
     };
@@ -323,7 +319,7 @@ fn status_counts(seen: Seen<'_>, look_again_at: &mut Option<Timestamp>) -> Count
                 counts.ready = u32::from(first.is_ready());
                 match first.availability(seen.now, seen.wanted.min_ready_seconds) {
                     Availability::NotReady => {}
-                    Availability::After(moment) => earliest(look_again_at, add(moment, JUST_AFTER)),
+                    Availability::After(moment) => earliest(look_again_at, later(moment, JUST_AFTER)),
                     Availability::Available => counts.available = 1,
                 }
             }
@@ -349,7 +345,7 @@ fn roll_of(seen: Seen<'_>, look_again_at: &mut Option<Timestamp>) -> (Roll, u32)
     let mut available = |pod: &PodFacts| match pod.availability(seen.now, seen.wanted.min_ready_seconds) {
         Availability::NotReady => false,
         Availability::After(moment) => {
-            earliest(look_again_at, add(moment, JUST_AFTER));
+            earliest(look_again_at, later(moment, JUST_AFTER));
             false
         }
         Availability::Available => true,

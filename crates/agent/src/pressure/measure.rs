@@ -107,9 +107,10 @@ pub fn usage(
 
 fn memory(stats: &[&ContainerStats]) -> Option<Usage> {
     let one = |stats: &&ContainerStats| Some((name(stats), stats.memory_working_set_bytes?));
-    let containers: Vec<(String, u64)> = stats.iter().filter_map(one).collect();
+    let mut containers: Vec<(String, u64)> = stats.iter().filter_map(one).collect();
+    containers.sort();
     let total = containers.iter().map(|(_, used)| *used).reduce(u64::saturating_add)?;
-    Some(Usage { total, containers: sorted(containers) })
+    Some(Usage { total, containers })
 }
 
 /// Which of a Pod's files lie on the disk that is short.
@@ -162,11 +163,6 @@ fn disk(
 
 fn name(stats: &ContainerStats) -> String {
     stats.labels.get(labels::CONTAINER_NAME).cloned().unwrap_or_else(|| stats.name.clone())
-}
-
-fn sorted(mut containers: Vec<(String, u64)>) -> Vec<(String, u64)> {
-    containers.sort();
-    containers
 }
 
 fn bytes(available: u64, capacity: u64) -> Reading {

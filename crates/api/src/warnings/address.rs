@@ -2,9 +2,10 @@
 //!
 //! Only forms that validation lets through are told: of an address, IPv4 inside IPv6 and other ways to write IPv6.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use crate::field::Path;
+use crate::network::network_of;
 
 pub(super) fn of_ip(path: &Path, value: &str) -> Option<String> {
     let Ok(IpAddr::V6(address)) = value.parse::<IpAddr>() else { return None };
@@ -24,10 +25,7 @@ pub(super) fn of_network(path: &Path, value: &str) -> Vec<String> {
     let mut found = Vec::new();
     let Some((address, bits)) = value.split_once('/') else { return found };
     let (Ok(address), Ok(bits)) = (address.parse::<IpAddr>(), bits.parse::<u32>()) else { return found };
-    let network = match address {
-        IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from(u32::from(v4) & mask_32(bits))),
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) & mask_128(bits))),
-    };
+    let Some(network) = network_of(address, bits) else { return found };
     // IPv4 inside IPv6 is told as what it is.
     let mapped = match network {
         IpAddr::V6(v6) => v6.to_ipv4_mapped().filter(|_| bits >= MAPPED_BITS),
@@ -59,11 +57,3 @@ pub(super) fn of_network(path: &Path, value: &str) -> Vec<String> {
 
 /// Bits of an IPv6 address before the IPv4 address inside it.
 const MAPPED_BITS: u32 = 96;
-
-fn mask_32(bits: u32) -> u32 {
-    u32::MAX.checked_shl(32_u32.saturating_sub(bits)).unwrap_or(0)
-}
-
-fn mask_128(bits: u32) -> u128 {
-    u128::MAX.checked_shl(128_u32.saturating_sub(bits)).unwrap_or(0)
-}

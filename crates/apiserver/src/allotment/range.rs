@@ -7,6 +7,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use api::network::network_of;
+
 /// Addresses of a range that are given out at most, as upstream: a wider IPv6 range is used at its beginning.
 const ADDRESSES_MAX: u64 = 1 << 20;
 /// The band at the beginning that free choices avoid, so that people find theirs free: upstream's `min(max(16, n/16), 256)`.
@@ -97,17 +99,7 @@ impl FromStr for ServiceRange {
         let (address, bits) = text.split_once('/').ok_or_else(wrong)?;
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let bits: u8 = bits.parse().map_err(|_| wrong())?;
-        let network = match address {
-            IpAddr::V4(ip) if bits <= 32 => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
-                IpAddr::V4(Ipv4Addr::from(u32::from(ip) & mask))
-            }
-            IpAddr::V6(ip) if bits <= 128 => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
-                IpAddr::V6(Ipv6Addr::from(u128::from(ip) & mask))
-            }
-            _ => return Err(wrong()),
-        };
+        let network = network_of(address, u32::from(bits)).ok_or_else(wrong)?;
         let range = ServiceRange { network, bits };
         const SIZE_MIN: u64 = 6;
         if range.size() < SIZE_MIN { Err(BadRange::Small(text.to_owned())) } else { Ok(range) }

@@ -15,7 +15,7 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{Parting, View};
-use crate::facts::{Claim, Deletion, NodeName, PodFacts, PodId};
+use crate::facts::{Claim, Deletion, NodeName, PodFacts, PodId, later};
 use crate::plan::{DeleteReason, Step};
 use crate::row::Backoff;
 
@@ -155,7 +155,7 @@ fn limit(now: Timestamp) -> Timestamp {
 }
 
 fn after(now: Timestamp, seconds: i64) -> Timestamp {
-    now.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+    later(now, SignedDuration::from_secs(seconds))
 }
 
 impl View {

@@ -17,8 +17,6 @@ use super::{Resource, Signal};
 
 /// Grace of a Pod that goes because of a hard threshold: the least there is.
 pub const HARD_GRACE_SECONDS: u64 = 1;
-/// The API's default for Pods that do not say.
-const GRACE_SECONDS_DEFAULT: u64 = 30;
 
 /// A Pod that runs here.
 #[derive(Debug, Clone, Copy)]
@@ -88,8 +86,7 @@ fn grace_seconds(met: &Met, limits: &Limits, pod: &Pod) -> u64 {
     if met.is_hard {
         return HARD_GRACE_SECONDS;
     }
-    let own = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
-    let own = own.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(GRACE_SECONDS_DEFAULT);
+    let own = crate::pod::grace_seconds(pod);
     limits.pod_grace_seconds_max.map_or(own, |most| most.min(own)).max(HARD_GRACE_SECONDS)
 }
 
